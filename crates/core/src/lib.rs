@@ -1,0 +1,37 @@
+//! The language of tasker: types, states, messages and the two ports.
+//!
+//! Nothing in this crate does I/O and nothing needs a runtime. Every other crate speaks in these
+//! types, so that a word means the same in Rust, SQL, JSON, logs and documentation.
+//!
+//! # Layout
+//!
+//! * [`name`], [`id`]: newtypes for everything that has a name or a number
+//! * [`state`]: the states of a task and of a task response, and who moves them
+//! * [`task`]: what is asked for, what is stored, what is shown
+//! * [`wire`]: what travels between the API and the workers
+//! * [`route`]: which way a task travels, a pure function
+//! * [`settle`]: when a task is finished, a pure function
+//! * [`fence`]: which reports are believed, a pure function
+//! * [`handler`]: the trait that performs tasks
+//! * [`store`], [`broker`]: the two ports
+//! * [`strict`], [`schema`]: how input is judged
+//! * [`errnr`]: the error numbers that the engine itself assigns
+
+pub mod broker;
+pub mod errnr;
+pub mod fence;
+pub mod handler;
+pub mod id;
+pub mod name;
+pub mod route;
+pub mod schema;
+pub mod settle;
+pub mod state;
+pub mod store;
+pub mod strict;
+pub mod task;
+pub mod wire;
+
+pub use id::{BootId, JournalUid, ProcessId, TaskId, TaskUid};
+pub use name::{Client, EndpointName, Identifier, NameError, TaskType};
+pub use state::{ResponseState, TaskStatus};
