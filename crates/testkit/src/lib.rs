@@ -1,1 +1,6 @@
-//! tasker
+//! What tasker's tests share: conformance suites of the two ports, builders, private servers.
+
+pub mod broker_suite;
+pub mod build;
+pub mod services;
+pub mod store_suite;
