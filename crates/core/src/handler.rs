@@ -128,6 +128,10 @@ pub trait Handler: Send + Sync {
         Ok(())
     }
 
+    /// Ends what a run of this task on this endpoint left behind when its worker died. Called at the
+    /// worker's start, before the run is repeated or reported as interrupted.
+    async fn clean_up(&self, _endpoint: &str, _task: TaskUid) {}
+
     /// How long a run may still take after [`JobContext::stopped`] told it to end.
     fn stop_grace(&self) -> Duration {
         Duration::ZERO

@@ -14,7 +14,7 @@ use crate::id::{BootId, JournalUid, ProcessId, TaskId, TaskUid};
 use crate::name::{Client, EndpointName, Identifier, TaskType};
 use crate::state::{ResponseState, TaskStatus};
 use crate::task::{Missing, NewTask, Task, TaskHead, TaskResponse};
-use crate::wire::{CancelEntry, Report};
+use crate::wire::{CancelEntry, Had, Report};
 
 /// Why an operation did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -212,8 +212,9 @@ pub struct HelloAnswer {
     pub now: DateTime<Utc>,
     /// Unexpired tasks for this endpoint that are cancelled.
     pub cancelled: Vec<CancelEntry>,
-    /// For a fresh journal: unexpired tasks that the endpoint has already had.
-    pub had: Vec<TaskUid>,
+    /// For a fresh journal: unexpired tasks that the endpoint has already had, with the last attempt
+    /// that must not be run again (for a row that got its next attempt now, the one before).
+    pub had: Vec<Had>,
     /// Tasks that were settled because the old journal is gone.
     pub settled: Vec<(TaskUid, TaskStatus)>,
 }

@@ -184,6 +184,15 @@ impl Cancel {
     }
 }
 
+/// A task that the endpoint has already had under another journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Had {
+    /// The task.
+    pub uid: TaskUid,
+    /// The last attempt that must not be run; a later one is a retry and may.
+    pub attempt: u32,
+}
+
 /// The ledger's answer to a hello.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
@@ -194,9 +203,11 @@ pub struct Welcome {
     /// Unexpired tasks of this endpoint that are cancelled.
     #[serde(default)]
     pub cancelled: Vec<CancelEntry>,
-    /// For a fresh journal: unexpired tasks that this endpoint has already had and must not run.
+    /// For a fresh journal: unexpired tasks that this endpoint has already had and must not run,
+    /// up to an attempt each. An attempt that the ledger ordered because of the new journal is not
+    /// among them.
     #[serde(default)]
-    pub had: Vec<TaskUid>,
+    pub had: Vec<Had>,
     /// Whether another welcome to the same hello follows, because this one is full.
     #[serde(default)]
     pub more: bool,

@@ -8,7 +8,8 @@ mod envelope;
 mod report;
 
 pub use envelope::{
-    BadEntry, Cancel, CancelEntry, Entry, EntryRef, Envelope, MAX_ENVELOPE_BYTES, Welcome, WireTask,
+    BadEntry, Cancel, CancelEntry, Entry, EntryRef, Envelope, Had, MAX_ENVELOPE_BYTES, Welcome,
+    WireTask,
 };
 pub use report::{Hello, MAX_ERRMSG_BYTES, MAX_REPLY_BYTES, MAX_REPORT_BYTES, Report, ReportBatch};
 
