@@ -1,0 +1,122 @@
+//! Whether a configuration's values fit together: rules across keys.
+
+use super::types::Config;
+
+/// A rule that is broken.
+pub(super) struct Broken {
+    /// The keys that do not fit together; the message is about the first one.
+    pub(super) keys: Vec<String>,
+    /// Why.
+    pub(super) message: String,
+}
+
+/// Every rule that is broken.
+pub(super) fn check(config: &Config) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    let mut rule = |holds: bool, keys: &[&str], message: String| {
+        if !holds {
+            broken.push(Broken {
+                keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+                message,
+            });
+        }
+    };
+    let (api, timing, worker) = (&config.api, &config.timing, &config.worker);
+
+    rule(
+        api.bind.is_loopback() || api.insecure_bind,
+        &["api.bind", "api.insecure_bind"],
+        format!(
+            "{} can be reached by others, and there are neither accounts nor TLS yet; put a proxy \
+             in front of 127.0.0.1, or say api.insecure_bind: true",
+            api.bind
+        ),
+    );
+    rule(
+        api.max_payload_bytes < api.max_body_bytes,
+        &["api.max_payload_bytes", "api.max_body_bytes"],
+        format!(
+            "must be less than api.max_body_bytes ({})",
+            api.max_body_bytes
+        ),
+    );
+    rule(
+        timing.lease.as_secs() < u64::from(api.wait_for_endpoints_timeout),
+        &["timing.lease_s", "api.wait_for_endpoints_timeout"],
+        format!(
+            "must be less than api.wait_for_endpoints_timeout ({}), or a task whose process died \
+             could not be sent in time by another one",
+            api.wait_for_endpoints_timeout
+        ),
+    );
+    rule(
+        api.wait_for_sent < timing.lease,
+        &["api.wait_for_sent_ms", "timing.lease_s"],
+        format!(
+            "must be less than timing.lease_s ({} s)",
+            timing.lease.as_secs()
+        ),
+    );
+    rule(
+        timing.offline_after >= worker.heartbeat * 2,
+        &["timing.offline_after_s", "worker.heartbeat_s"],
+        format!(
+            "must be at least twice worker.heartbeat_s ({}), or one lost heartbeat makes an \
+             endpoint look offline",
+            worker.heartbeat.as_secs()
+        ),
+    );
+    rule(
+        timing.lost_after >= timing.offline_after,
+        &["timing.lost_after_s", "timing.offline_after_s"],
+        format!(
+            "must not be less than timing.offline_after_s ({})",
+            timing.offline_after.as_secs()
+        ),
+    );
+    for (i, task_type) in config.task_types.iter().enumerate() {
+        rule(
+            task_type.timeout_s <= task_type.max_timeout_s,
+            &[
+                &format!("task_types[{i}].timeout_s"),
+                &format!("task_types[{i}].max_timeout_s"),
+            ],
+            format!(
+                "must not exceed max_timeout_s ({})",
+                task_type.max_timeout_s
+            ),
+        );
+    }
+    if let Some(db) = &config.db {
+        let uri = db.uri.expose();
+        let known = ["mysql://", "sqlite://"];
+        rule(
+            known.iter().any(|scheme| uri.starts_with(scheme)),
+            &["manager.db.uri"],
+            format!("must start with one of {}", known.join(", ")),
+        );
+    }
+    if let Some(queue) = &config.message_queue {
+        let name = &queue.exchange;
+        // A dot would make `a` + `b.worker` and `a.b` + `worker` the same exchange.
+        let is_prefix = (1..=62).contains(&name.len())
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+            && !name.starts_with(['-', '_'])
+            && name != "amq";
+        rule(
+            is_prefix,
+            &["manager.message_queue.exchange"],
+            format!("must be a prefix of letters, digits, _ and -, is {name:?}"),
+        );
+    }
+    if let Some(rabbitmq) = &config.rabbitmq {
+        rule(
+            rabbitmq.apiurl.starts_with("http://") || rabbitmq.apiurl.starts_with("https://"),
+            &["rabbitmq.apiurl"],
+            "must start with http:// or https://".to_owned(),
+        );
+    }
+    broken
+}
