@@ -1,0 +1,176 @@
+//! The supervisor of one connection: builds it, watches it, builds it anew, for ever.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::Event;
+use tasker_core::broker::BrokerError;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use super::connect::{Live, connect};
+use super::settings::AmqpSettings;
+use super::topology::Topology;
+
+/// What the supervisor last knew.
+#[derive(Debug)]
+enum State {
+    /// The first attempt is still under way.
+    Starting,
+    Up(Arc<Live>),
+    Down(BrokerError),
+}
+
+/// A connection that comes back. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    state: watch::Receiver<State>,
+    /// How long to wait for the very first attempt.
+    patience: Duration,
+}
+
+/// What a supervisor needs.
+pub(super) struct Supervisor {
+    pub(super) settings: Arc<AmqpSettings>,
+    pub(super) topology: Arc<Topology>,
+    /// What the connection is for: `publish` or `consume`.
+    pub(super) role: &'static str,
+    pub(super) stop: CancellationToken,
+}
+
+impl Link {
+    /// The link, and its supervisor, to be spawned.
+    pub(super) fn new(supervisor: Supervisor) -> (Self, impl Future<Output = ()> + Send) {
+        let (sender, state) = watch::channel(State::Starting);
+        let timeouts = supervisor.settings.timeouts;
+        let patience = timeouts.connect + timeouts.operation;
+        (Self { state, patience }, supervisor.run(sender))
+    }
+
+    /// The connection, at once; only at the start it waits for the first attempt.
+    pub(super) async fn live(&self) -> Result<Arc<Live>, BrokerError> {
+        let mut state = self.state.clone();
+        let first = state.wait_for(|state| !matches!(state, State::Starting));
+        match tokio::time::timeout(self.patience, first).await {
+            Err(_) => Err(BrokerError::TimedOut(self.patience)),
+            Ok(Err(_)) => Err(closed()),
+            Ok(Ok(state)) => match &*state {
+                State::Up(live) => Ok(live.clone()),
+                State::Down(error) => Err(error.clone()),
+                State::Starting => Err(BrokerError::Away("not connected yet".into())),
+            },
+        }
+    }
+
+    /// Whether there is a connection that the broker reads from.
+    pub(super) fn is_up(&self) -> bool {
+        matches!(&*self.state.borrow(), State::Up(live) if live.is_usable())
+    }
+}
+
+/// The error of everything after [`tasker_core::broker::Broker::close`].
+pub(super) fn closed() -> BrokerError {
+    BrokerError::Away("closed by us".into())
+}
+
+impl Supervisor {
+    async fn run(self, state: watch::Sender<State>) {
+        let mut backoff = Backoff::default();
+        let mut last_failure = None;
+        loop {
+            let at = backoff.next(Instant::now(), rand::random());
+            tokio::select! {
+                () = self.stop.cancelled() => break,
+                () = tokio::time::sleep_until(at) => {}
+            }
+            match self.attempt().await {
+                Ok(live) => {
+                    tracing::info!(connection = self.role, "connected to the broker");
+                    let live = Arc::new(live);
+                    state.send_replace(State::Up(live.clone()));
+                    let reason = self.watch(&live).await;
+                    if !self.stop.is_cancelled() {
+                        tracing::warn!(connection = self.role, error = %reason, "lost the broker");
+                    }
+                    last_failure = Some(reason.clone());
+                    state.send_replace(State::Down(reason));
+                    live.end().await;
+                }
+                Err(error) => {
+                    // The same failure every few seconds is one event.
+                    if last_failure.as_ref() != Some(&error) {
+                        tracing::warn!(connection = self.role, %error, "cannot reach the broker");
+                    }
+                    last_failure = Some(error.clone());
+                    state.send_replace(State::Down(error));
+                }
+            }
+        }
+        state.send_replace(State::Down(closed()));
+    }
+
+    /// Connects and makes again what this process has declared: the broker may have lost its disk.
+    async fn attempt(&self) -> Result<Live, BrokerError> {
+        let live = tokio::select! {
+            () = self.stop.cancelled() => return Err(closed()),
+            connected = connect(&self.settings, self.role) => connected?,
+        };
+        match self.topology.declare_again(&live).await {
+            Ok(()) => Ok(live),
+            // Whatever differs from what we would declare, it can still be worked with.
+            Err(error @ BrokerError::Denied(_)) => {
+                tracing::warn!(connection = self.role, %error, "cannot declare the topology");
+                Ok(live)
+            }
+            Err(error) => {
+                live.end().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns when the connection is of no use any more, with the reason.
+    async fn watch(&self, live: &Live) -> BrokerError {
+        let status = live.connection().status();
+        let mut events = Box::pin(live.connection().events_listener().fuse());
+        // Events wake us early; the state is looked at anyhow, once a second.
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        let mut last_error = None;
+        let mut blocked_since = None;
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return closed(),
+                () = live.doubted.cancelled() => {
+                    return BrokerError::Away("it did not answer in time".into());
+                }
+                Some(event) = events.next() => match event {
+                    Event::Error(error) => last_error = Some(error),
+                    Event::ConnectionBlocked(reason) => {
+                        tracing::warn!(connection = self.role, reason, "blocked by the broker");
+                    }
+                    Event::ConnectionUnblocked => {
+                        tracing::info!(connection = self.role, "unblocked by the broker");
+                    }
+                    _ => {}
+                },
+                _ = tick.tick() => {}
+            }
+            if !status.connected() {
+                return last_error.map_or_else(
+                    || BrokerError::Away("the connection was closed".into()),
+                    |error| BrokerError::Away(error.to_string()),
+                );
+            }
+            if !status.blocked() {
+                blocked_since = None;
+            } else if blocked_since.get_or_insert_with(Instant::now).elapsed()
+                > self.settings.timeouts.blocked
+            {
+                return BrokerError::Away("blocked for too long".into());
+            }
+        }
+    }
+}
