@@ -43,7 +43,11 @@ pub fn new_task(identifier: &str, listed: &[&str]) -> NewTask {
         identifier: Identifier::parse(identifier).expect("an identifier"),
         body_hash: NewTask::hash(Some(&payload), list.as_deref(), None, None),
         payload: Some(payload),
-        audience: if list.is_some() { Audience::Listed } else { Audience::Subscribed },
+        audience: if list.is_some() {
+            Audience::Listed
+        } else {
+            Audience::Subscribed
+        },
         endpoints: list,
         run_policy: RunPolicy::Once,
         timeout_s: 60,

@@ -2,5 +2,6 @@
 
 pub mod broker_suite;
 pub mod build;
+pub mod management;
 pub mod services;
 pub mod store_suite;
