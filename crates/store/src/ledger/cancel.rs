@@ -1,0 +1,53 @@
+//! A client's cancel: stored, due to be published, due to be asked.
+
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use tasker_core::id::{ProcessId, TaskId};
+use tasker_core::state::TaskStatus;
+use tasker_core::store::Changed;
+
+use super::locked::lock_task;
+use super::{Conn, now};
+use crate::apply::next_deadline;
+use crate::failure::Failure;
+use crate::rows::{span, stored};
+use crate::schema::{responses, tasks};
+
+pub(super) async fn cancel(
+    conn: &mut Conn,
+    (task, owner, lease): &(TaskId, ProcessId, Duration),
+) -> Result<Changed, Failure> {
+    let now = now(conn).await?;
+    let mut task = lock_task(conn, *task).await?;
+    match task.status {
+        TaskStatus::Cancelled => return Ok(Changed::Changed(task, 0)),
+        status if !status.may_become(TaskStatus::Cancelled) => return Ok(Changed::Illegal(task)),
+        _ => {}
+    }
+    task.status = TaskStatus::Cancelled;
+    task.cancel_requested_at = Some(now);
+    task.settled_at = Some(now);
+    diesel::update(tasks::table.find(task.id))
+        .set((
+            tasks::status.eq(task.status.code()),
+            tasks::cancel_requested_at.eq(stored(now)),
+            tasks::settled_at.eq(stored(now)),
+            tasks::publish_due_at.eq(stored(now + span(*lease))),
+            tasks::publish_owner.eq(owner.0.as_bytes().to_vec()),
+            tasks::due_at.eq(next_deadline(&task, now).map(stored)),
+        ))
+        .execute(conn)
+        .await?;
+    let open = diesel::update(responses::table)
+        .filter(responses::task_id.eq(task.id))
+        .filter(responses::ask_at.is_not_null())
+        .set(responses::ask_at.eq(stored(now)))
+        .execute(conn)
+        .await?;
+    Ok(Changed::Changed(
+        task,
+        u32::try_from(open).unwrap_or(u32::MAX),
+    ))
+}

@@ -1,0 +1,211 @@
+//! Step 3 of the line, store: a batch of tasks with their WAITING rows, in one transaction.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use tasker_core::id::{ProcessId, TaskId};
+use tasker_core::name::{Client, Identifier, TaskType};
+use tasker_core::store::{Created, StoreError};
+use tasker_core::task::{NewTask, Task};
+
+use super::door::Access;
+use super::{Conn, Ledger, insert_responses, insert_tasks, now};
+use crate::batch::MAX_LIST;
+use crate::failure::{Failure, raced};
+use crate::rows::{NewTaskRow, ResponseBody, StoredRow, span};
+use crate::schema::tasks;
+
+/// What the client's idempotency key consists of.
+type Key = (Client, TaskType, Identifier);
+
+/// What is constant for the batch.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    owner: ProcessId,
+    lease: Duration,
+    ask_every: Duration,
+}
+
+fn key(task: &NewTask) -> Key {
+    (
+        task.client.clone(),
+        task.task_type.clone(),
+        task.identifier.clone(),
+    )
+}
+
+impl Ledger {
+    pub(super) async fn create_batch(
+        &self,
+        batch: Vec<NewTask>,
+        owner: ProcessId,
+    ) -> Result<Vec<Created>, StoreError> {
+        let name = "create";
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        let terms = Terms {
+            owner,
+            lease: self.timing.lease,
+            ask_every: self.timing.ask_every,
+        };
+        let batch = std::sync::Arc::new(batch);
+        let together = self
+            .try_run(
+                name,
+                Access::Write,
+                (batch.clone(), terms),
+                |conn, input| Box::pin(create(conn, &input.0, input.1)),
+            )
+            .await;
+        if !matches!(together, Err(Failure::Collided)) {
+            return together.map_err(|failure| failure.into_store_error(name));
+        }
+        // Another process stored one of these keys meanwhile. By itself each task finds out.
+        let mut results = Vec::with_capacity(batch.len());
+        for task in batch.iter() {
+            let alone = [task.clone()];
+            let created = self
+                .run(name, Access::Write, (alone, terms), |conn, input| {
+                    Box::pin(create(conn, &input.0, input.1))
+                })
+                .await?;
+            results.extend(created);
+        }
+        Ok(results)
+    }
+}
+
+async fn create(conn: &mut Conn, batch: &[NewTask], terms: Terms) -> Result<Vec<Created>, Failure> {
+    let mut known = find_known(conn, batch).await?;
+    let mut first_of_key: HashMap<Key, usize> = HashMap::new();
+    for (i, task) in batch.iter().enumerate() {
+        let key = key(task);
+        if !known.contains_key(&key) {
+            first_of_key.entry(key).or_insert(i);
+        }
+    }
+    let mut fresh: Vec<usize> = first_of_key.into_values().collect();
+    fresh.sort_unstable();
+    for (i, task) in fresh.iter().zip(store(conn, batch, &fresh, terms).await?) {
+        known.insert(key(&batch[*i]), (task, batch[*i].body_hash.to_vec()));
+    }
+    let mut results = Vec::with_capacity(batch.len());
+    for (i, new) in batch.iter().enumerate() {
+        let Some((task, hash)) = known.get(&key(new)) else {
+            return Err(Failure::Corrupt {
+                table: "tasks",
+                what: format!("task {} was stored and is not there", new.uid),
+            });
+        };
+        results.push(if fresh.binary_search(&i).is_ok() {
+            Created::New(task.clone())
+        } else if hash[..] == new.body_hash[..] {
+            Created::Same(task.clone())
+        } else {
+            Created::Reused
+        });
+    }
+    Ok(results)
+}
+
+/// The stored tasks that have a key of the batch, with the hashes of their requests.
+async fn find_known(
+    conn: &mut Conn,
+    batch: &[NewTask],
+) -> Result<HashMap<Key, (Task, Vec<u8>)>, Failure> {
+    let mut groups: HashMap<(&str, &str), Vec<&str>> = HashMap::new();
+    for task in batch {
+        groups
+            .entry((task.client.as_str(), task.task_type.as_str()))
+            .or_default()
+            .push(task.identifier.as_str());
+    }
+    let mut known = HashMap::new();
+    for ((client, task_type), identifiers) in groups {
+        for part in identifiers.chunks(MAX_LIST) {
+            let rows: Vec<StoredRow> = tasks::table
+                .filter(tasks::client.eq(client))
+                .filter(tasks::task_type.eq(task_type))
+                .filter(tasks::identifier.eq_any(part))
+                .select(StoredRow::as_select())
+                .load(conn)
+                .await?;
+            for row in rows {
+                let (task, hash) = row.decode()?;
+                let head = &task.head;
+                let key = (
+                    head.client.clone(),
+                    head.task_type.clone(),
+                    head.identifier.clone(),
+                );
+                known.insert(key, (task, hash));
+            }
+        }
+    }
+    Ok(known)
+}
+
+/// Inserts these tasks of the batch, and their rows.
+async fn store(
+    conn: &mut Conn,
+    batch: &[NewTask],
+    fresh: &[usize],
+    terms: Terms,
+) -> Result<Vec<Task>, Failure> {
+    if fresh.is_empty() {
+        return Ok(Vec::new());
+    }
+    let now = now(conn).await?;
+    let mut rows = Vec::with_capacity(fresh.len());
+    let mut stored = Vec::with_capacity(fresh.len());
+    for &i in fresh {
+        let (row, task) = NewTaskRow::new(&batch[i], now, terms.lease, terms.owner)?;
+        rows.push(row);
+        stored.push(task);
+    }
+    insert_tasks(conn, rows).await.map_err(|e| match raced(e) {
+        Failure::Raced if batch.len() > 1 => Failure::Collided,
+        failure => failure,
+    })?;
+    let ids = find_ids(conn, &stored).await?;
+    let ask_at = now + span(terms.ask_every);
+    let mut waiting = Vec::new();
+    for task in &mut stored {
+        let Some(id) = ids.get(task.head.uid.0.as_bytes().as_slice()) else {
+            return Err(Failure::Corrupt {
+                table: "tasks",
+                what: format!("task {} was stored and is not there", task.head.uid),
+            });
+        };
+        task.head.id = *id;
+        for endpoint in task.endpoints.iter().flatten() {
+            waiting.push(ResponseBody::waiting(
+                &task.head, endpoint, true, now, ask_at,
+            ));
+        }
+    }
+    if !waiting.is_empty() {
+        insert_responses(conn, waiting).await?;
+    }
+    Ok(stored)
+}
+
+async fn find_ids(conn: &mut Conn, stored: &[Task]) -> Result<HashMap<Vec<u8>, TaskId>, Failure> {
+    let mut ids = HashMap::with_capacity(stored.len());
+    for part in stored.chunks(MAX_LIST) {
+        let uids: Vec<&[u8]> = part
+            .iter()
+            .map(|t| t.head.uid.0.as_bytes().as_slice())
+            .collect();
+        let rows: Vec<(Vec<u8>, TaskId)> = tasks::table
+            .filter(tasks::uid.eq_any(uids))
+            .select((tasks::uid, tasks::id))
+            .load(conn)
+            .await?;
+        ids.extend(rows);
+    }
+    Ok(ids)
+}

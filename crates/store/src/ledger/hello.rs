@@ -1,0 +1,290 @@
+//! What workers say of themselves.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use tasker_core::errnr;
+use tasker_core::id::{TaskId, TaskUid};
+use tasker_core::name::{EndpointName, TaskType};
+use tasker_core::state::{ResponseState, TaskStatus};
+use tasker_core::store::{HelloAnswer, WorkerSign};
+use tasker_core::task::{Audience, RunPolicy, TaskHead};
+use tasker_core::wire::{CancelEntry, Had};
+
+use super::locked::{
+    Settled, UNDER_WAY, load_under_way, lock_tasks, save_response, settle_and_save,
+};
+use super::{Conn, now};
+use crate::batch::MAX_LIST;
+use crate::failure::{Failure, raced};
+use crate::rows::{EndpointRow, ResponseBody, stored};
+use crate::schema::{endpoints, responses, tasks};
+
+pub(super) async fn hello(
+    conn: &mut Conn,
+    (sign, fresh): &(WorkerSign, bool),
+) -> Result<HelloAnswer, Failure> {
+    let now = now(conn).await?;
+    let is_new_journal = note_worker(conn, sign, now).await?;
+    let mut settled = Settled::new();
+    if is_new_journal {
+        give_up_runs(conn, sign, now, &mut settled).await?;
+    }
+    diesel::update(responses::table)
+        .filter(responses::task_type.eq(sign.task_type.as_str()))
+        .filter(responses::endpoint.eq(sign.endpoint.as_str()))
+        .filter(responses::ask_at.is_not_null())
+        .set(responses::ask_at.eq(stored(now)))
+        .execute(conn)
+        .await?;
+    let had = if is_new_journal || *fresh {
+        had(conn, sign, now).await?
+    } else {
+        Vec::new()
+    };
+    Ok(HelloAnswer {
+        now,
+        cancelled: cancelled(conn, sign, now).await?,
+        had,
+        settled,
+    })
+}
+
+/// Writes down who the worker is; tells whether it had another journal before. Two hellos of one
+/// endpoint wait for each other here.
+async fn note_worker(
+    conn: &mut Conn,
+    sign: &WorkerSign,
+    now: DateTime<Utc>,
+) -> Result<bool, Failure> {
+    let key = (sign.task_type.as_str(), sign.endpoint.as_str());
+    let journal = sign.journal.0.as_bytes().to_vec();
+    let boot = sign.boot.0.as_bytes().to_vec();
+    let before: Option<Option<Vec<u8>>> = lock!(
+        endpoints::table
+            .filter(endpoints::task_type.eq(key.0))
+            .filter(endpoints::name.eq(key.1))
+            .select(endpoints::journal)
+    )
+    .first(conn)
+    .await
+    .optional()?;
+    let Some(before) = before else {
+        let row = EndpointRow {
+            journal: Some(journal),
+            boot: Some(boot),
+            ..EndpointRow::unnamed(&sign.task_type, &sign.endpoint, stored(now))
+        };
+        diesel::insert_into(endpoints::table)
+            .values(row)
+            .execute(conn)
+            .await
+            .map_err(raced)?;
+        return Ok(false);
+    };
+    let is_new_journal = before.is_some_and(|before| before != journal);
+    diesel::update(endpoints::table.find(key))
+        .set((
+            endpoints::journal.eq(journal),
+            endpoints::boot.eq(boot),
+            endpoints::last_seen_at.eq(stored(now)),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(is_new_journal)
+}
+
+/// The old journal is gone, and with it the knowledge of what was running.
+async fn give_up_runs(
+    conn: &mut Conn,
+    sign: &WorkerSign,
+    now: DateTime<Utc>,
+    settled: &mut Settled,
+) -> Result<(), Failure> {
+    let found: Vec<(i64, TaskId)> = responses::table
+        .filter(responses::task_type.eq(sign.task_type.as_str()))
+        .filter(responses::endpoint.eq(sign.endpoint.as_str()))
+        .filter(responses::ask_at.is_not_null())
+        .filter(responses::state.eq_any(UNDER_WAY))
+        .select((responses::id, responses::task_id))
+        .load(conn)
+        .await?;
+    let (ids, tasks): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+    let mut tasks = lock_tasks(conn, tasks).await?;
+    let mut touched = BTreeMap::new();
+    for mut row in load_under_way(conn, &ids).await? {
+        let Some(task) = tasks.get_mut(&row.body.task_id) else {
+            continue;
+        };
+        give_up_run(task, &mut row.body, now)?;
+        save_response(conn, &row).await?;
+        touched.insert(task.id, ());
+    }
+    for id in touched.keys() {
+        if let Some(task) = tasks.get_mut(id) {
+            settle_and_save(conn, task, now, settled).await?;
+        }
+    }
+    Ok(())
+}
+
+fn give_up_run(
+    task: &mut TaskHead,
+    row: &mut ResponseBody,
+    now: DateTime<Utc>,
+) -> Result<(), Failure> {
+    let from = row.state()?;
+    let may_rerun = task.run_policy == RunPolicy::Idempotent
+        && task.status != TaskStatus::Cancelled
+        && now < task.expires_at;
+    let to = if may_rerun {
+        row.attempt += 1;
+        row.run = 0;
+        row.ask_at = Some(stored(now));
+        ResponseState::Retrying
+    } else {
+        row.errnr = Some(errnr::JOURNAL_LOST);
+        row.errmsg = errnr::meaning(errnr::JOURNAL_LOST).map(str::to_owned);
+        row.finished_at = Some(stored(now));
+        row.ask_at = None;
+        ResponseState::Interrupted
+    };
+    row.state = to.code();
+    row.last_modified_at = stored(now);
+    if row.expected {
+        task.counts.step(from, to);
+    }
+    Ok(())
+}
+
+/// Unexpired tasks that the endpoint has had, up to which attempt it must not run them (again).
+/// What it has now it knows from its own journal.
+async fn had(conn: &mut Conn, sign: &WorkerSign, now: DateTime<Utc>) -> Result<Vec<Had>, Failure> {
+    let rows: Vec<(Vec<u8>, i16, i32)> = responses::table
+        .inner_join(tasks::table)
+        .filter(responses::task_type.eq(sign.task_type.as_str()))
+        .filter(responses::endpoint.eq(sign.endpoint.as_str()))
+        .filter(tasks::expires_at.gt(stored(now)))
+        .order(tasks::id)
+        .select((tasks::uid, responses::state, responses::attempt))
+        .load(conn)
+        .await?;
+    let mut had = Vec::new();
+    for (uid, state, attempt) in rows {
+        let is_finished = ResponseState::from_code(state).is_some_and(ResponseState::is_finished);
+        let attempt = attempt
+            .unsigned_abs()
+            .saturating_sub(u32::from(!is_finished));
+        if attempt > 0 {
+            let uid = task_uid(&uid)?;
+            had.push(Had { uid, attempt });
+        }
+    }
+    Ok(had)
+}
+
+/// Unexpired cancelled tasks that the worker may have or may still get.
+async fn cancelled(
+    conn: &mut Conn,
+    sign: &WorkerSign,
+    now: DateTime<Utc>,
+) -> Result<Vec<CancelEntry>, Failure> {
+    let own_row = responses::task_id
+        .eq(tasks::id)
+        .and(responses::endpoint.eq(sign.endpoint.as_str()));
+    let rows: Vec<(Vec<u8>, chrono::NaiveDateTime)> = tasks::table
+        .left_join(responses::table.on(own_row))
+        .filter(tasks::task_type.eq(sign.task_type.as_str()))
+        .filter(tasks::status.eq(TaskStatus::Cancelled.code()))
+        .filter(tasks::expires_at.gt(stored(now)))
+        .filter(
+            tasks::audience
+                .ne(Audience::Listed.code())
+                .nullable()
+                .or(responses::ask_at.is_not_null()),
+        )
+        .order(tasks::id)
+        .select((tasks::uid, tasks::expires_at))
+        .load(conn)
+        .await?;
+    let mut cancelled = Vec::with_capacity(rows.len());
+    for (uid, expires_at) in rows {
+        cancelled.push(CancelEntry {
+            uid: task_uid(&uid)?,
+            expires_at: expires_at.and_utc(),
+        });
+    }
+    Ok(cancelled)
+}
+
+fn task_uid(bytes: &[u8]) -> Result<TaskUid, Failure> {
+    let uid = uuid::Uuid::from_slice(bytes).map_err(|e| Failure::Corrupt {
+        table: "tasks",
+        what: format!("uid: {e}"),
+    })?;
+    Ok(TaskUid(uid))
+}
+
+pub(super) async fn heartbeats(conn: &mut Conn, signs: &Vec<WorkerSign>) -> Result<(), Failure> {
+    let now = now(conn).await?;
+    let mut alive: BTreeMap<&TaskType, Vec<&str>> = BTreeMap::new();
+    for sign in signs {
+        alive
+            .entry(&sign.task_type)
+            .or_default()
+            .push(sign.endpoint.as_str());
+    }
+    let mut is_any_new = false;
+    for (task_type, mut names) in alive {
+        names.sort_unstable();
+        names.dedup();
+        for part in names.chunks(MAX_LIST) {
+            let known = diesel::update(endpoints::table)
+                .filter(endpoints::task_type.eq(task_type.as_str()))
+                .filter(endpoints::name.eq_any(part))
+                .set(endpoints::last_seen_at.eq(stored(now)))
+                .execute(conn)
+                .await?;
+            is_any_new |= known < part.len();
+        }
+    }
+    if is_any_new {
+        let all = signs.iter().map(|sign| (&sign.task_type, &sign.endpoint));
+        greet(conn, all, now).await?;
+    }
+    Ok(())
+}
+
+/// Writes down the endpoints that were never heard of before. The others stay as they are.
+pub(super) async fn greet<'a>(
+    conn: &mut Conn,
+    heard: impl Iterator<Item = (&'a TaskType, &'a EndpointName)>,
+    now: DateTime<Utc>,
+) -> Result<(), Failure> {
+    let mut strangers: BTreeMap<&TaskType, Vec<&EndpointName>> = BTreeMap::new();
+    for (task_type, endpoint) in heard {
+        strangers.entry(task_type).or_default().push(endpoint);
+    }
+    for (task_type, mut names) in strangers {
+        names.sort_unstable();
+        names.dedup();
+        for part in names.chunks(MAX_LIST) {
+            let known: Vec<String> = endpoints::table
+                .filter(endpoints::task_type.eq(task_type.as_str()))
+                .filter(endpoints::name.eq_any(part.iter().map(|name| name.as_str())))
+                .select(endpoints::name)
+                .load(conn)
+                .await?;
+            let known: std::collections::HashSet<_> = known.iter().map(String::as_str).collect();
+            for name in part.iter().filter(|name| !known.contains(name.as_str())) {
+                diesel::insert_or_ignore_into(endpoints::table)
+                    .values(EndpointRow::unnamed(task_type, name, stored(now)))
+                    .execute(conn)
+                    .await?;
+            }
+        }
+    }
+    Ok(())
+}

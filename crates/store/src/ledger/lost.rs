@@ -1,0 +1,77 @@
+//! Runs of endpoints that have gone silent.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use tasker_core::errnr;
+use tasker_core::id::TaskId;
+use tasker_core::state::ResponseState;
+
+use super::locked::{
+    Settled, UNDER_WAY, load_under_way, lock_tasks, save_response, settle_and_save,
+};
+use super::{Conn, now};
+use crate::batch::at_most;
+use crate::failure::Failure;
+use crate::rows::{span, stored};
+use crate::schema::{endpoints, responses, tasks};
+
+pub(super) async fn presume_lost(
+    conn: &mut Conn,
+    (limit, lost_after): &(u32, Duration),
+) -> Result<(Settled, bool), Failure> {
+    let now = now(conn).await?;
+    let limit = at_most(*limit);
+    let silent_since = stored(now - span(*lost_after));
+    let worker = endpoints::task_type
+        .eq(responses::task_type)
+        .and(endpoints::name.eq(responses::endpoint));
+    let mut found: Vec<(i64, TaskId)> = responses::table
+        .inner_join(endpoints::table.on(worker))
+        .inner_join(tasks::table)
+        .filter(responses::ask_at.is_not_null())
+        .filter(responses::state.eq_any(UNDER_WAY))
+        .filter(responses::last_modified_at.le(silent_since))
+        .filter(endpoints::last_seen_at.le(silent_since))
+        .filter(was_silent_since!(silent_since))
+        .limit((limit + 1) as i64)
+        .select((responses::id, responses::task_id))
+        .load(conn)
+        .await?;
+    let is_more_due = found.len() > limit;
+    found.truncate(limit);
+    let (ids, of_tasks): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+    let mut tasks = lock_tasks(conn, of_tasks).await?;
+    let mut touched = BTreeSet::new();
+    for mut row in load_under_way(conn, &ids).await? {
+        let Some(task) = tasks.get_mut(&row.body.task_id) else {
+            continue;
+        };
+        // It may have reported between the search and the lock.
+        if row.body.last_modified_at > silent_since {
+            continue;
+        }
+        let from = row.body.state()?;
+        row.body.state = ResponseState::Interrupted.code();
+        row.body.presumed = true;
+        row.body.errnr = Some(errnr::LOST_CONTACT);
+        row.body.errmsg = errnr::meaning(errnr::LOST_CONTACT).map(str::to_owned);
+        row.body.finished_at = Some(stored(now));
+        row.body.last_modified_at = stored(now);
+        row.body.ask_at = None;
+        if row.body.expected {
+            task.counts.step(from, ResponseState::Interrupted);
+        }
+        save_response(conn, &row).await?;
+        touched.insert(task.id);
+    }
+    let mut settled = Settled::new();
+    for id in touched {
+        if let Some(task) = tasks.get_mut(&id) {
+            settle_and_save(conn, task, now, &mut settled).await?;
+        }
+    }
+    Ok((settled, is_more_due))
+}

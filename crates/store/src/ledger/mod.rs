@@ -1,0 +1,45 @@
+//! The operations of the ledger. Compiled twice: `super` is the database that they run on, with
+//! its `Conn`, its `now`, `begin`, `insert_…` and its `lock!` macros.
+//!
+//! Locks are always taken in the same order: the endpoint's row, tasks by id, then responses. Every
+//! operation that moves a task or one of its responses holds the task's lock.
+
+mod asks;
+mod cancel;
+mod create;
+mod deadlines;
+mod door;
+mod hello;
+mod locked;
+mod lost;
+mod port;
+mod read;
+mod record;
+mod relay;
+mod retry;
+
+use std::sync::Arc;
+
+use tasker_core::store::Timing;
+
+use super::{Conn, Pools, begin, insert_responses, insert_tasks, now};
+use crate::options::StoreOptions;
+
+pub(crate) use door::{Access, log_statement};
+
+/// The ledger on this database.
+pub(crate) struct Ledger {
+    pools: Arc<Pools>,
+    timing: Timing,
+    limits: door::Limits,
+}
+
+impl Ledger {
+    pub(crate) fn new(pools: Pools, options: &StoreOptions) -> Self {
+        Self {
+            pools: Arc::new(pools),
+            timing: options.timing,
+            limits: door::Limits::new(options),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The Store port, operation by operation.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use tasker_core::id::{ProcessId, TaskId};
+use tasker_core::name::{Client, Identifier, TaskType};
+use tasker_core::store::{
+    Arrived, Ask, Changed, Created, Endpoint, HelloAnswer, Recorded, ResponseFilter, RetryOrder,
+    Store, StoreError, Tally, TaskFilter, WorkerSign,
+};
+use tasker_core::task::{NewTask, Task, TaskHead, TaskResponse};
+
+use super::door::Access::{Read, Write};
+use super::locked::Settled;
+use super::{Ledger, asks, cancel, deadlines, hello, lost, read, record, relay, retry};
+
+#[async_trait]
+impl Store for Ledger {
+    async fn create(
+        &self,
+        batch: Vec<NewTask>,
+        owner: ProcessId,
+    ) -> Result<Vec<Created>, StoreError> {
+        self.create_batch(batch, owner).await
+    }
+
+    async fn task(
+        &self,
+        client: &Client,
+        task_type: &TaskType,
+        identifier: &Identifier,
+    ) -> Result<Option<Task>, StoreError> {
+        let key = (client.clone(), task_type.clone(), identifier.clone());
+        self.run("task", Read, key, |conn, key| {
+            Box::pin(read::task(conn, key))
+        })
+        .await
+    }
+
+    async fn tasks(&self, filter: TaskFilter) -> Result<Vec<TaskHead>, StoreError> {
+        self.run("tasks", Read, filter, |conn, filter| {
+            Box::pin(read::tasks(conn, filter))
+        })
+        .await
+    }
+
+    async fn responses(
+        &self,
+        task: TaskId,
+        filter: ResponseFilter,
+    ) -> Result<Vec<TaskResponse>, StoreError> {
+        self.run("responses", Read, (task, filter), |conn, input| {
+            Box::pin(read::responses(conn, input))
+        })
+        .await
+    }
+
+    async fn tally(&self, task: TaskId, missing: u32) -> Result<Tally, StoreError> {
+        self.run("tally", Read, (task, missing), |conn, input| {
+            Box::pin(read::tally(conn, input))
+        })
+        .await
+    }
+
+    async fn cancel(&self, task: TaskId, owner: ProcessId) -> Result<Changed, StoreError> {
+        let input = (task, owner, self.timing.lease);
+        self.run("cancel", Write, input, |conn, input| {
+            Box::pin(cancel::cancel(conn, input))
+        })
+        .await
+    }
+
+    async fn retry(&self, task: TaskId, order: RetryOrder) -> Result<Changed, StoreError> {
+        self.run("retry", Write, (task, order), |conn, input| {
+            Box::pin(retry::retry(conn, input))
+        })
+        .await
+    }
+
+    async fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError> {
+        let offline_after = self.timing.offline_after;
+        self.run("endpoints", Read, offline_after, |conn, offline_after| {
+            Box::pin(read::all_endpoints(conn, *offline_after))
+        })
+        .await
+    }
+
+    async fn take_unsent(&self, owner: ProcessId, limit: u32) -> Result<Vec<Task>, StoreError> {
+        let input = (owner, limit, self.timing.lease);
+        self.run("take_unsent", Write, input, |conn, input| {
+            Box::pin(relay::take_unsent(conn, input))
+        })
+        .await
+    }
+
+    async fn mark_sent(&self, sent: Vec<(TaskId, bool)>) -> Result<(), StoreError> {
+        if sent.is_empty() {
+            return Ok(());
+        }
+        self.run("mark_sent", Write, sent, |conn, sent| {
+            Box::pin(relay::mark_sent(conn, sent))
+        })
+        .await
+    }
+
+    async fn record(&self, batch: Vec<Arrived>) -> Result<Recorded, StoreError> {
+        if batch.is_empty() {
+            return Ok(Recorded::default());
+        }
+        let input = (batch, self.timing.ask_every);
+        self.run("record", Write, input, |conn, input| {
+            Box::pin(record::record(conn, input))
+        })
+        .await
+    }
+
+    async fn hello(&self, sign: WorkerSign, fresh: bool) -> Result<HelloAnswer, StoreError> {
+        self.run("hello", Write, (sign, fresh), |conn, input| {
+            Box::pin(hello::hello(conn, input))
+        })
+        .await
+    }
+
+    async fn heartbeats(&self, signs: Vec<WorkerSign>) -> Result<(), StoreError> {
+        if signs.is_empty() {
+            return Ok(());
+        }
+        self.run("heartbeats", Write, signs, |conn, signs| {
+            Box::pin(hello::heartbeats(conn, signs))
+        })
+        .await
+    }
+
+    async fn settle_due(&self, limit: u32) -> Result<(Settled, bool), StoreError> {
+        self.run("settle_due", Write, limit, |conn, limit| {
+            Box::pin(deadlines::settle_due(conn, limit))
+        })
+        .await
+    }
+
+    async fn presume_lost(&self, limit: u32) -> Result<(Settled, bool), StoreError> {
+        let input = (limit, self.timing.lost_after);
+        self.run("presume_lost", Write, input, |conn, input| {
+            Box::pin(lost::presume_lost(conn, input))
+        })
+        .await
+    }
+
+    async fn take_asks(&self, limit: u32) -> Result<Vec<Ask>, StoreError> {
+        let input = (limit, self.timing.offline_after, self.timing.ask_every);
+        self.run("take_asks", Write, input, |conn, input| {
+            Box::pin(asks::take_asks(conn, input))
+        })
+        .await
+    }
+
+    async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
+        self.run("now", Read, (), |conn, ()| Box::pin(read::clock(conn)))
+            .await
+    }
+}

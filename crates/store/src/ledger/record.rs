@@ -1,0 +1,202 @@
+//! Steps 8 and 9 of the line, report and settle: a batch of reports, fenced, in one transaction.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use tasker_core::id::{TaskId, TaskUid};
+use tasker_core::store::{Arrived, RecordVerdict, Recorded};
+use tasker_core::task::{Audience, TaskHead};
+
+use super::hello::greet;
+use super::locked::{Settled, lock_tasks, save_response, settle_and_save};
+use super::{Conn, insert_responses, now};
+use crate::apply::{apply, happened_at, is_in_time};
+use crate::batch::MAX_LIST;
+use crate::failure::{Failure, raced};
+use crate::rows::{ResponseBody, ResponseRow, span};
+use crate::schema::{responses, tasks};
+
+/// How many tasks one query for rows names: SQLite bounds how deep an expression nests.
+const MAX_TASKS: usize = 200;
+
+/// A row as the batch leaves it.
+struct Draft {
+    /// `None`: it is made by this batch.
+    id: Option<i64>,
+    body: ResponseBody,
+    is_changed: bool,
+}
+
+/// Rows by task and endpoint.
+type Drafts = HashMap<(TaskId, String), Draft>;
+
+pub(super) async fn record(
+    conn: &mut Conn,
+    (batch, ask_every): &(Vec<Arrived>, Duration),
+) -> Result<Recorded, Failure> {
+    let now = now(conn).await?;
+    let ask_at = now + span(*ask_every);
+    greet(conn, batch.iter().map(|a| (&a.task_type, &a.endpoint)), now).await?;
+    let ids = find_tasks(conn, batch).await?;
+    let mut tasks = lock_tasks(conn, ids.values().copied().collect()).await?;
+    let mut drafts = load(conn, batch, &ids).await?;
+    let mut verdicts = Vec::with_capacity(batch.len());
+    let mut touched = BTreeSet::new();
+    for arrived in batch {
+        let task = ids
+            .get(&arrived.report.uid)
+            .and_then(|id| tasks.get_mut(id));
+        let verdict = match task {
+            None => RecordVerdict::UnknownTask,
+            Some(task) => {
+                let verdict = judge(task, arrived, &mut drafts, now, ask_at)?;
+                if verdict == RecordVerdict::Applied {
+                    touched.insert(task.id);
+                }
+                verdict
+            }
+        };
+        verdicts.push(verdict);
+    }
+    save(conn, drafts).await?;
+    let mut settled = Settled::new();
+    for id in touched {
+        if let Some(task) = tasks.get_mut(&id) {
+            settle_and_save(conn, task, now, &mut settled).await?;
+        }
+    }
+    Ok(Recorded { verdicts, settled })
+}
+
+/// Judges one report, and makes the row of an endpoint that nobody expected.
+fn judge(
+    task: &mut TaskHead,
+    arrived: &Arrived,
+    drafts: &mut Drafts,
+    now: DateTime<Utc>,
+    ask_at: DateTime<Utc>,
+) -> Result<RecordVerdict, Failure> {
+    if arrived.task_type != task.task_type {
+        return Ok(RecordVerdict::Stranger);
+    }
+    let key = (task.id, arrived.endpoint.as_str().to_owned());
+    if let Some(draft) = drafts.get_mut(&key) {
+        let verdict = apply(task, &mut draft.body, &arrived.report, now, ask_at)?;
+        draft.is_changed |= verdict == RecordVerdict::Applied;
+        return Ok(verdict);
+    }
+    if task.audience == Audience::Listed {
+        return Ok(RecordVerdict::Stranger);
+    }
+    let is_open = task.audience == Audience::Subscribed;
+    let expected = is_open && is_in_time(task, happened_at(&arrived.report, task, now));
+    let mut body = ResponseBody::waiting(task, &arrived.endpoint, expected, now, ask_at);
+    let verdict = apply(task, &mut body, &arrived.report, now, ask_at)?;
+    if verdict == RecordVerdict::Applied {
+        body.late |= is_open && !expected;
+        task.counts.expected += u32::from(expected);
+        let draft = Draft {
+            id: None,
+            body,
+            is_changed: true,
+        };
+        drafts.insert(key, draft);
+    }
+    Ok(verdict)
+}
+
+/// The numbers of the tasks that the batch names.
+async fn find_tasks(
+    conn: &mut Conn,
+    batch: &[Arrived],
+) -> Result<HashMap<TaskUid, TaskId>, Failure> {
+    let uids: BTreeSet<TaskUid> = batch.iter().map(|arrived| arrived.report.uid).collect();
+    let uids: Vec<&[u8]> = uids.iter().map(|uid| uid.0.as_bytes().as_slice()).collect();
+    let mut ids = HashMap::with_capacity(uids.len());
+    for part in uids.chunks(MAX_LIST) {
+        let rows: Vec<(Vec<u8>, TaskId)> = tasks::table
+            .filter(tasks::uid.eq_any(part))
+            .select((tasks::uid, tasks::id))
+            .load(conn)
+            .await?;
+        for (uid, id) in rows {
+            let uid = uuid::Uuid::from_slice(&uid).map_err(|e| Failure::Corrupt {
+                table: "tasks",
+                what: format!("id {id}: {e}"),
+            })?;
+            ids.insert(TaskUid(uid), id);
+        }
+    }
+    Ok(ids)
+}
+
+/// The rows that the batch may change.
+async fn load(
+    conn: &mut Conn,
+    batch: &[Arrived],
+    ids: &HashMap<TaskUid, TaskId>,
+) -> Result<Drafts, Failure> {
+    let mut wanted: BTreeMap<TaskId, BTreeSet<&str>> = BTreeMap::new();
+    for arrived in batch {
+        if let Some(id) = ids.get(&arrived.report.uid) {
+            wanted
+                .entry(*id)
+                .or_default()
+                .insert(arrived.endpoint.as_str());
+        }
+    }
+    // One pair of (task, endpoint) is one look-up in the unique index; a product of two lists would
+    // be as many look-ups as their lengths multiplied.
+    let wanted: Vec<_> = wanted.into_iter().collect();
+    let mut drafts = Drafts::new();
+    for part in wanted.chunks(MAX_TASKS) {
+        let mut query = responses::table
+            .select(ResponseRow::as_select())
+            .into_boxed();
+        for (task, endpoints) in part {
+            let names: Vec<&str> = endpoints.iter().copied().collect();
+            query = query.or_filter(
+                responses::task_id
+                    .eq(*task)
+                    .and(responses::endpoint.eq_any(names)),
+            );
+        }
+        let rows: Vec<ResponseRow> = query.load(conn).await?;
+        drafts.extend(rows.into_iter().map(|row| {
+            let key = (row.body.task_id, row.body.endpoint.clone());
+            let draft = Draft {
+                id: Some(row.id),
+                body: row.body,
+                is_changed: false,
+            };
+            (key, draft)
+        }));
+    }
+    Ok(drafts)
+}
+
+async fn save(conn: &mut Conn, drafts: Drafts) -> Result<(), Failure> {
+    let mut changed: Vec<ResponseRow> = Vec::new();
+    let mut made: Vec<ResponseBody> = Vec::new();
+    for draft in drafts.into_values().filter(|draft| draft.is_changed) {
+        match draft.id {
+            Some(id) => changed.push(ResponseRow {
+                id,
+                body: draft.body,
+            }),
+            None => made.push(draft.body),
+        }
+    }
+    changed.sort_unstable_by_key(|row| row.id);
+    for row in &changed {
+        save_response(conn, row).await?;
+    }
+    if !made.is_empty() {
+        made.sort_unstable_by(|a, b| (a.task_id, &a.endpoint).cmp(&(b.task_id, &b.endpoint)));
+        insert_responses(conn, made).await.map_err(raced)?;
+    }
+    Ok(())
+}

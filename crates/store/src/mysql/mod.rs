@@ -1,0 +1,171 @@
+//! MySQL and MariaDB: the connection, its settings, and the statements that differ.
+
+use std::sync::Once;
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use diesel::ConnectionError;
+use diesel::dsl::sql;
+use diesel::sql_types::{Text, Timestamp};
+use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig};
+use diesel_async::{
+    AnsiTransactionManager, AsyncConnection, AsyncMysqlConnection, RunQueryDsl,
+    SimpleAsyncConnection,
+};
+
+use crate::batch::parts;
+use crate::failure::Failure;
+use crate::options::{OpenError, StoreOptions};
+use crate::rows::{NewTaskRow, ResponseBody};
+use crate::schema::{responses, tasks};
+
+/// A connection.
+pub(crate) type Conn = AsyncMysqlConnection;
+
+/// Locks the rows of a query, in its order, until the end of the transaction.
+macro_rules! lock {
+    ($query:expr) => {
+        $query.for_update()
+    };
+}
+
+/// As `lock!`, without the rows that another transaction has locked.
+macro_rules! lock_what_is_free {
+    ($query:expr) => {
+        $query.for_update().skip_locked()
+    };
+}
+
+/// Whether an endpoint was silent up to a time for longer than its task may run.
+macro_rules! was_silent_since {
+    ($time:expr) => {
+        diesel::dsl::sql::<diesel::sql_types::Bool>(
+            "TIMESTAMPADD(SECOND, tasks.timeout_s, endpoints.last_seen_at) <= ",
+        )
+        .bind::<diesel::sql_types::Timestamp, _>($time)
+    };
+}
+
+#[path = "../ledger/mod.rs"]
+pub(crate) mod ledger;
+
+/// The connections.
+pub(crate) struct Pools(Pool<Conn>);
+
+impl Pools {
+    pub(crate) fn new(url: String, options: &StoreOptions) -> Result<Self, OpenError> {
+        let statement_timeout = options.statement_timeout;
+        let verbose = options.verbose;
+        let mut config = ManagerConfig::default();
+        config.custom_setup = Box::new(move |url| {
+            let url = url.to_owned();
+            Box::pin(async move {
+                let mut conn = connect(&url, statement_timeout).await?;
+                if verbose {
+                    conn.set_instrumentation(ledger::log_statement);
+                }
+                Ok(conn)
+            })
+        });
+        let manager = AsyncDieselConnectionManager::new_with_config(url, config);
+        let pool = Pool::builder(manager)
+            .max_size(options.pool_size.max(1))
+            .build()
+            .map_err(|e| OpenError::Refused(e.into()))?;
+        Ok(Self(pool))
+    }
+
+    pub(crate) async fn get(&self, _: ledger::Access) -> Result<Object<Conn>, PoolError> {
+        self.0.get().await
+    }
+}
+
+/// Connects, and makes the session what the queries rely on, whatever the server's defaults are.
+async fn connect(url: &str, statement_timeout: Duration) -> Result<Conn, ConnectionError> {
+    let mut conn = Conn::establish(url).await?;
+    let setup = ConnectionError::CouldntSetupConfiguration;
+    let (version, flush): (String, String) = diesel::select((
+        sql::<Text>("VERSION()"),
+        sql::<Text>("CAST(@@innodb_flush_log_at_trx_commit AS CHAR)"),
+    ))
+    .get_result(&mut conn)
+    .await
+    .map_err(setup)?;
+    warn_if_commits_are_not_durable(&flush);
+    let limit = if version.contains("MariaDB") {
+        format!("max_statement_time = {}", statement_timeout.as_secs_f64())
+    } else {
+        // MySQL bounds only SELECT; the rest is bounded by the time-out of the transaction.
+        format!("max_execution_time = {}", statement_timeout.as_millis())
+    };
+    // English messages, because the failure module reads them.
+    conn.batch_execute(&format!(
+        "SET SESSION sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,\
+         NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', lc_messages = 'en_US', \
+         innodb_lock_wait_timeout = 5, autocommit = 1, {limit}; \
+         SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+    ))
+    .await
+    .map_err(setup)?;
+    Ok(conn)
+}
+
+fn warn_if_commits_are_not_durable(flush: &str) {
+    static WARNED: Once = Once::new();
+    if flush != "1" {
+        WARNED.call_once(|| {
+            tracing::warn!(
+                innodb_flush_log_at_trx_commit = flush,
+                "the database does not write commits to disk at once: tasks that were accepted can \
+                 be lost when it crashes; set innodb_flush_log_at_trx_commit = 1"
+            );
+        });
+    }
+}
+
+/// Begins a transaction. Readers see one snapshot; writers see what is committed and lock what
+/// they change.
+pub(crate) async fn begin(conn: &mut Conn, access: ledger::Access) -> Result<(), Failure> {
+    let begin = match access {
+        ledger::Access::Read => {
+            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION READ ONLY"
+        }
+        ledger::Access::Write => "START TRANSACTION",
+    };
+    Ok(AnsiTransactionManager::begin_transaction_sql(conn, begin).await?)
+}
+
+/// The server's clock, UTC, microseconds.
+pub(crate) async fn now(conn: &mut Conn) -> Result<DateTime<Utc>, Failure> {
+    let now: NaiveDateTime = diesel::select(sql::<Timestamp>("UTC_TIMESTAMP(6)"))
+        .get_result(conn)
+        .await?;
+    Ok(now.and_utc())
+}
+
+pub(crate) async fn insert_tasks(
+    conn: &mut Conn,
+    rows: Vec<NewTaskRow>,
+) -> Result<(), diesel::result::Error> {
+    for part in parts(&rows, NewTaskRow::COLUMNS, NewTaskRow::weight) {
+        diesel::insert_into(tasks::table)
+            .values(part)
+            .execute(conn)
+            .await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn insert_responses(
+    conn: &mut Conn,
+    rows: Vec<ResponseBody>,
+) -> Result<(), diesel::result::Error> {
+    for part in parts(&rows, ResponseBody::COLUMNS, ResponseBody::weight) {
+        diesel::insert_into(responses::table)
+            .values(part)
+            .execute(conn)
+            .await?;
+    }
+    Ok(())
+}

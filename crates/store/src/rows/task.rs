@@ -1,0 +1,226 @@
+//! Rows of `tasks`.
+
+use bytes::Bytes;
+use chrono::{DateTime, NaiveDateTime, Utc};
+use diesel::prelude::*;
+use tasker_core::id::{ProcessId, TaskUid};
+use tasker_core::name::{Client, EndpointName, Identifier, TaskType};
+use tasker_core::state::TaskStatus;
+use tasker_core::task::{Audience, Counts, NewTask, RunPolicy, Task, TaskHead};
+use tasker_core::wire::WireTask;
+
+use super::{corrupt, int, seconds, span, stored, unsigned, uuid};
+use crate::failure::Failure;
+use crate::schema::tasks;
+
+const TABLE: &str = "tasks";
+
+/// Everything small of a task.
+#[derive(Debug, Queryable, Selectable)]
+#[diesel(table_name = tasks)]
+pub(crate) struct HeadRow {
+    id: i64,
+    uid: Vec<u8>,
+    client: String,
+    task_type: String,
+    identifier: String,
+    status: i16,
+    audience: i16,
+    run_policy: i16,
+    timeout_s: i64,
+    expected: i32,
+    received: i32,
+    finished: i32,
+    failed: i32,
+    created_at: NaiveDateTime,
+    sent_at: Option<NaiveDateTime>,
+    wait_until: NaiveDateTime,
+    expires_at: NaiveDateTime,
+    settled_at: Option<NaiveDateTime>,
+    cancel_requested_at: Option<NaiveDateTime>,
+}
+
+impl HeadRow {
+    pub(crate) fn decode(self) -> Result<TaskHead, Failure> {
+        let id = self.id;
+        let bad = |what: &str| corrupt(TABLE, id, what);
+        let utc = |at: Option<NaiveDateTime>| at.map(|at| at.and_utc());
+        let count = |number: i32| unsigned(TABLE, id, number);
+        Ok(TaskHead {
+            id,
+            uid: TaskUid(uuid(TABLE, id, &self.uid)?),
+            client: Client::parse(&self.client).map_err(|_| bad("client"))?,
+            task_type: TaskType::parse(&self.task_type).map_err(|_| bad("task_type"))?,
+            identifier: Identifier::parse(&self.identifier).map_err(|_| bad("identifier"))?,
+            status: TaskStatus::from_code(self.status).ok_or_else(|| bad("status"))?,
+            audience: Audience::from_code(self.audience).ok_or_else(|| bad("audience"))?,
+            run_policy: run_policy(self.run_policy).ok_or_else(|| bad("run_policy"))?,
+            timeout_s: unsigned(TABLE, id, self.timeout_s)?,
+            created_at: self.created_at.and_utc(),
+            sent_at: utc(self.sent_at),
+            wait_until: self.wait_until.and_utc(),
+            expires_at: self.expires_at.and_utc(),
+            settled_at: utc(self.settled_at),
+            cancel_requested_at: utc(self.cancel_requested_at),
+            counts: Counts {
+                expected: count(self.expected)?,
+                received: count(self.received)?,
+                finished: count(self.finished)?,
+                failed: count(self.failed)?,
+            },
+        })
+    }
+}
+
+const fn run_policy(code: i16) -> Option<RunPolicy> {
+    match code {
+        0 => Some(RunPolicy::Once),
+        1 => Some(RunPolicy::Idempotent),
+        _ => None,
+    }
+}
+
+const fn run_policy_code(policy: RunPolicy) -> i16 {
+    match policy {
+        RunPolicy::Once => 0,
+        RunPolicy::Idempotent => 1,
+    }
+}
+
+/// A whole task.
+#[derive(Debug, Queryable, Selectable)]
+#[diesel(table_name = tasks)]
+pub(crate) struct StoredRow {
+    #[diesel(embed)]
+    head: HeadRow,
+    body_hash: Vec<u8>,
+    endpoints: Option<Vec<u8>>,
+    wire: Vec<u8>,
+}
+
+impl StoredRow {
+    /// The task, and the hash of the request that made it.
+    pub(crate) fn decode(self) -> Result<(Task, Vec<u8>), Failure> {
+        let id = self.head.id;
+        let endpoints = self
+            .endpoints
+            .map(|json| serde_json::from_slice::<Vec<EndpointName>>(&json))
+            .transpose()
+            .map_err(|e| corrupt(TABLE, id, e))?;
+        let task = Task {
+            head: self.head.decode()?,
+            endpoints,
+            wire: Bytes::from(self.wire),
+        };
+        Ok((task, self.body_hash))
+    }
+}
+
+/// A task that is being stored.
+#[derive(Debug, Insertable)]
+#[diesel(table_name = tasks)]
+pub(crate) struct NewTaskRow {
+    uid: Vec<u8>,
+    client: String,
+    task_type: String,
+    identifier: String,
+    body_hash: Vec<u8>,
+    status: i16,
+    audience: i16,
+    run_policy: i16,
+    timeout_s: i64,
+    wire: Vec<u8>,
+    endpoints: Option<Vec<u8>>,
+    expected: i32,
+    received: i32,
+    finished: i32,
+    failed: i32,
+    created_at: NaiveDateTime,
+    wait_until: NaiveDateTime,
+    expires_at: NaiveDateTime,
+    publish_due_at: NaiveDateTime,
+    publish_owner: Vec<u8>,
+    due_at: NaiveDateTime,
+}
+
+impl NewTaskRow {
+    /// How many columns it has: placeholders in a statement.
+    pub(crate) const COLUMNS: usize = 21;
+
+    /// About how many bytes it adds to a statement.
+    pub(crate) fn weight(&self) -> usize {
+        self.wire.len() + self.endpoints.as_ref().map_or(0, Vec::len) + 1024
+    }
+
+    /// The row of a new task, and the task as the port shows it, but for its id.
+    pub(crate) fn new(
+        task: &NewTask,
+        now: DateTime<Utc>,
+        lease: std::time::Duration,
+        owner: ProcessId,
+    ) -> Result<(Self, Task), Failure> {
+        let refused = |e: &dyn std::fmt::Display| {
+            Failure::Refused(format!("task {} cannot be stored: {e}", task.uid))
+        };
+        let wait_until = now + seconds(task.wait_s);
+        let expires_at = now + seconds(task.expires_in_s);
+        let wire = WireTask::encode(task, now, expires_at).map_err(|e| refused(&e))?;
+        let endpoints = task
+            .endpoints
+            .as_ref()
+            .map(serde_json::to_vec)
+            .transpose()
+            .map_err(|e| refused(&e))?;
+        let listed = task.endpoints.as_ref().map_or(0, Vec::len);
+        let expected = u32::try_from(listed).map_err(|e| refused(&e))?;
+        let row = Self {
+            uid: task.uid.0.as_bytes().to_vec(),
+            client: task.client.as_str().to_owned(),
+            task_type: task.task_type.as_str().to_owned(),
+            identifier: task.identifier.as_str().to_owned(),
+            body_hash: task.body_hash.to_vec(),
+            status: TaskStatus::Created.code(),
+            audience: task.audience.code(),
+            run_policy: run_policy_code(task.run_policy),
+            timeout_s: task.timeout_s.into(),
+            wire: wire.clone(),
+            endpoints,
+            expected: int(expected),
+            received: 0,
+            finished: 0,
+            failed: 0,
+            created_at: stored(now),
+            wait_until: stored(wait_until),
+            expires_at: stored(expires_at),
+            publish_due_at: stored(now + span(lease)),
+            publish_owner: owner.0.as_bytes().to_vec(),
+            due_at: stored(wait_until.min(expires_at)),
+        };
+        let task = Task {
+            head: TaskHead {
+                id: 0,
+                uid: task.uid,
+                client: task.client.clone(),
+                task_type: task.task_type.clone(),
+                identifier: task.identifier.clone(),
+                status: TaskStatus::Created,
+                audience: task.audience,
+                run_policy: task.run_policy,
+                timeout_s: task.timeout_s,
+                created_at: now,
+                sent_at: None,
+                wait_until,
+                expires_at,
+                settled_at: None,
+                cancel_requested_at: None,
+                counts: Counts {
+                    expected,
+                    ..Counts::default()
+                },
+            },
+            endpoints: task.endpoints.clone(),
+            wire: Bytes::from(wire),
+        };
+        Ok((row, task))
+    }
+}

@@ -1,0 +1,72 @@
+//! The tables, as diesel sees them on both databases. `migrations/` makes them.
+
+diesel::table! {
+    tasks (id) {
+        id -> BigInt,
+        uid -> Binary,
+        client -> Text,
+        task_type -> Text,
+        identifier -> Text,
+        body_hash -> Binary,
+        status -> SmallInt,
+        audience -> SmallInt,
+        run_policy -> SmallInt,
+        timeout_s -> BigInt,
+        wire -> Binary,
+        endpoints -> Nullable<Binary>,
+        expected -> Integer,
+        received -> Integer,
+        finished -> Integer,
+        failed -> Integer,
+        created_at -> Timestamp,
+        sent_at -> Nullable<Timestamp>,
+        wait_until -> Timestamp,
+        expires_at -> Timestamp,
+        settled_at -> Nullable<Timestamp>,
+        cancel_requested_at -> Nullable<Timestamp>,
+        publish_due_at -> Nullable<Timestamp>,
+        publish_owner -> Nullable<Binary>,
+        due_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    responses (id) {
+        id -> BigInt,
+        task_id -> BigInt,
+        task_type -> Text,
+        endpoint -> Text,
+        state -> SmallInt,
+        attempt -> Integer,
+        run -> Integer,
+        expected -> Bool,
+        presumed -> Bool,
+        late -> Bool,
+        errnr -> Nullable<Integer>,
+        errmsg -> Nullable<Text>,
+        payload -> Nullable<Binary>,
+        progress_percent -> Nullable<SmallInt>,
+        progress_note -> Nullable<Text>,
+        created_at -> Timestamp,
+        received_at -> Nullable<Timestamp>,
+        started_at -> Nullable<Timestamp>,
+        finished_at -> Nullable<Timestamp>,
+        last_modified_at -> Timestamp,
+        elapsed_ms -> Nullable<BigInt>,
+        ask_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    endpoints (task_type, name) {
+        task_type -> Text,
+        name -> Text,
+        journal -> Nullable<Binary>,
+        boot -> Nullable<Binary>,
+        first_seen_at -> Timestamp,
+        last_seen_at -> Timestamp,
+    }
+}
+
+diesel::joinable!(responses -> tasks (task_id));
+diesel::allow_tables_to_appear_in_same_query!(tasks, responses, endpoints);

@@ -1,0 +1,173 @@
+//! SQLite: the connection, its settings, and the statements that differ.
+//!
+//! One connection writes, several read (WAL), so a transaction never waits for another one's locks
+//! within a process; between processes `busy_timeout` does. The database's clock is the host's: the
+//! file and the process are on the same machine.
+
+use std::path::Path;
+use std::time::Duration;
+
+use chrono::{DateTime, SubsecRound, Utc};
+use diesel::SqliteConnection;
+use diesel::connection::AnsiTransactionManager;
+use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig};
+use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
+use diesel_async::{AsyncConnection, SimpleAsyncConnection};
+
+use crate::batch::parts;
+use crate::failure::Failure;
+use crate::options::{OpenError, StoreOptions};
+use crate::rows::{NewTaskRow, ResponseBody};
+use crate::schema::{responses, tasks};
+
+/// A connection.
+pub(crate) type Conn = SyncConnectionWrapper<SqliteConnection>;
+
+/// The only writer holds the lock of the whole database.
+macro_rules! lock {
+    ($query:expr) => {
+        $query
+    };
+}
+
+/// As `lock!`.
+macro_rules! lock_what_is_free {
+    ($query:expr) => {
+        $query
+    };
+}
+
+/// Whether an endpoint was silent up to a time for longer than its task may run.
+macro_rules! was_silent_since {
+    ($time:expr) => {
+        diesel::dsl::sql::<diesel::sql_types::Bool>(
+            "strftime('%Y-%m-%d %H:%M:%f', endpoints.last_seen_at, \
+             '+' || tasks.timeout_s || ' seconds') <= ",
+        )
+        .bind::<diesel::sql_types::Timestamp, _>($time)
+    };
+}
+
+#[path = "../ledger/mod.rs"]
+pub(crate) mod ledger;
+
+/// How long a transaction waits for one of another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// More readers than this never wait for each other on one host.
+const MAX_READERS: usize = 4;
+
+/// The connections.
+pub(crate) struct Pools {
+    writer: Pool<Conn>,
+    readers: Pool<Conn>,
+}
+
+impl Pools {
+    pub(crate) fn new(path: &Path, options: &StoreOptions) -> Result<Self, OpenError> {
+        let Some(path) = path.to_str() else {
+            return Err(OpenError::BadUrl {
+                expected: "a path of UTF-8",
+            });
+        };
+        let readers = options.pool_size.clamp(1, MAX_READERS);
+        Ok(Self {
+            writer: pool(path, 1, false, options.verbose)?,
+            readers: pool(path, readers, true, options.verbose)?,
+        })
+    }
+
+    pub(crate) async fn get(&self, access: ledger::Access) -> Result<Object<Conn>, PoolError> {
+        match access {
+            ledger::Access::Read => self.readers.get().await,
+            ledger::Access::Write => self.writer.get().await,
+        }
+    }
+}
+
+fn pool(path: &str, size: usize, reads: bool, verbose: bool) -> Result<Pool<Conn>, OpenError> {
+    let mut config = ManagerConfig::default();
+    config.custom_setup = Box::new(move |path| {
+        let path = path.to_owned();
+        Box::pin(async move {
+            let mut conn = Conn::establish(&path).await?;
+            conn.batch_execute(&settings(reads))
+                .await
+                .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+            if verbose {
+                conn.set_instrumentation(ledger::log_statement);
+            }
+            Ok(conn)
+        })
+    });
+    let manager = AsyncDieselConnectionManager::new_with_config(path, config);
+    Pool::builder(manager)
+        .max_size(size)
+        .build()
+        .map_err(|e| OpenError::Refused(e.into()))
+}
+
+/// The settings of a connection. The journal mode is a property of the file, the rest of the
+/// connection.
+pub(crate) fn settings(reads: bool) -> String {
+    format!(
+        "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+         PRAGMA foreign_keys = ON; PRAGMA query_only = {};",
+        BUSY_TIMEOUT.as_millis(),
+        i32::from(reads),
+    )
+}
+
+/// Begins a transaction. Readers see one snapshot; the writer takes its lock at once, so that no
+/// transaction fails halfway because another process wrote.
+pub(crate) async fn begin(conn: &mut Conn, access: ledger::Access) -> Result<(), Failure> {
+    let begin = match access {
+        ledger::Access::Read => "BEGIN DEFERRED",
+        ledger::Access::Write => "BEGIN IMMEDIATE",
+    };
+    conn.spawn_blocking(move |conn| AnsiTransactionManager::begin_transaction_sql(conn, begin))
+        .await?;
+    Ok(())
+}
+
+/// The host's clock, UTC, microseconds. The connection is asked too: this is how the ledger tells
+/// whether the database answers.
+pub(crate) async fn now(conn: &mut Conn) -> Result<DateTime<Utc>, Failure> {
+    conn.batch_execute("SELECT 1 FROM sqlite_master LIMIT 1")
+        .await?;
+    Ok(Utc::now().trunc_subsecs(6))
+}
+
+pub(crate) async fn insert_tasks(
+    conn: &mut Conn,
+    rows: Vec<NewTaskRow>,
+) -> Result<(), diesel::result::Error> {
+    conn.spawn_blocking(move |conn| {
+        for part in parts(&rows, NewTaskRow::COLUMNS, NewTaskRow::weight) {
+            insert(conn, diesel::insert_into(tasks::table).values(part))?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+pub(crate) async fn insert_responses(
+    conn: &mut Conn,
+    rows: Vec<ResponseBody>,
+) -> Result<(), diesel::result::Error> {
+    conn.spawn_blocking(move |conn| {
+        for part in parts(&rows, ResponseBody::COLUMNS, ResponseBody::weight) {
+            insert(conn, diesel::insert_into(responses::table).values(part))?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// diesel-async has no multi-row INSERT for SQLite; diesel has.
+fn insert<Q>(conn: &mut SqliteConnection, statement: Q) -> Result<(), diesel::result::Error>
+where
+    Q: diesel::query_dsl::methods::ExecuteDsl<SqliteConnection>,
+{
+    Q::execute(statement, conn).map(|_| ())
+}

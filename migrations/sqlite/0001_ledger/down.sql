@@ -1,0 +1,3 @@
+DROP TABLE responses;
+DROP TABLE tasks;
+DROP TABLE endpoints;
