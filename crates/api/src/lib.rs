@@ -1,1 +1,42 @@
-//! tasker
+//! tasker's API process: HTTP in front; relay, recorder and scheduler behind.
+//!
+//! # The line
+//!
+//! A task goes through these files in this order; each step has one type in and one type out.
+//!
+//! 1. `receive`: bytes → `CreateTask`
+//! 2. `validate`: → `NewTask`, or every fault of the request at once
+//! 3. `accept`: → stored `Task`; concurrent requests share a transaction
+//! 4. `relay`: → envelopes → confirmed → SENT
+//! 5. (workers take, claim, run)
+//! 6. `recorder`: reports → response rows, and what they settle; hello → welcome
+//! 7. `scheduler`: deadlines and silence → settled tasks; open rows → asks
+//! 8. `show`: rows → JSON
+//!
+//! `http` holds the routes and the one place where a refusal becomes `problem+json`; `serve` wires
+//! everything and stops it in order.
+
+mod accept;
+mod backoff;
+mod board;
+mod chain;
+mod courier;
+mod fault;
+mod fields;
+mod fleet;
+mod http;
+mod metrics;
+mod receive;
+mod recorder;
+mod relay;
+mod scheduler;
+mod serve;
+mod settings;
+mod show;
+mod validate;
+
+pub use serve::{Drained, ServeError, serve};
+pub use settings::{
+    AcceptSettings, ApiSettings, DEFAULT_EXPIRES_IN_S, MAX_EXPIRES_IN_S, MAX_WAIT_S,
+    RecorderSettings, RelaySettings, SchedulerSettings, TaskTypeSettings, Unlisted,
+};

@@ -1,0 +1,232 @@
+//! Step 3 of the line, store: [`NewTask`] → [`Task`].
+//!
+//! Requests do not talk to the database themselves. They put their task into a bounded queue, and
+//! whichever committer is free takes all that has piled up into one transaction: an idle system
+//! commits at once, a busy one commits many tasks with one fsync, and nothing waits for a timer. A
+//! request that goes away never cancels a transaction.
+
+use std::sync::Arc;
+
+use tasker_core::ProcessId;
+use tasker_core::store::{Created, Store, StoreError};
+use tasker_core::task::{NewTask, Task};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::chain::chain;
+use crate::metrics::Metrics;
+use crate::relay::{Due, RelayDesk};
+use crate::settings::AcceptSettings;
+
+/// What became of a request.
+#[derive(Debug)]
+pub(crate) enum Accepted {
+    /// Stored; `sent` fires when the broker's confirm is stored too.
+    New {
+        task: Box<Task>,
+        sent: oneshot::Receiver<()>,
+    },
+    /// The same request was stored before.
+    Same(Box<Task>),
+    /// The identifier was used for something else before.
+    Reused,
+}
+
+/// Why a request was not stored. The cause has been logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotAccepted {
+    /// Too many requests wait already.
+    Busy,
+    /// The database is away or too slow.
+    Unavailable,
+    /// The database refused it.
+    Refused,
+}
+
+type Answer = Result<Accepted, NotAccepted>;
+
+struct Wish {
+    task: NewTask,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// Where requests hand in their tasks.
+#[derive(Clone)]
+pub(crate) struct Intake(mpsc::Sender<Wish>);
+
+impl Intake {
+    /// Stores a task. Dropping the future does not stop it.
+    pub(crate) async fn accept(&self, task: NewTask) -> Answer {
+        let (answer, got) = oneshot::channel();
+        self.0
+            .try_send(Wish { task, answer })
+            .map_err(|_| NotAccepted::Busy)?;
+        got.await.unwrap_or(Err(NotAccepted::Unavailable))
+    }
+
+    /// How many requests wait.
+    pub(crate) fn depth(&self) -> usize {
+        self.0.max_capacity() - self.0.capacity()
+    }
+}
+
+/// Commits what requests hand in.
+pub(crate) struct Committer {
+    wishes: mpsc::Receiver<Wish>,
+    desk: Arc<Desk>,
+    settings: AcceptSettings,
+}
+
+struct Desk {
+    store: Arc<dyn Store>,
+    relay: RelayDesk,
+    metrics: Arc<Metrics>,
+    owner: ProcessId,
+}
+
+/// Makes the queue.
+pub(crate) fn intake(
+    store: Arc<dyn Store>,
+    relay: RelayDesk,
+    metrics: Arc<Metrics>,
+    owner: ProcessId,
+    settings: AcceptSettings,
+) -> (Intake, Committer) {
+    let (tx, wishes) = mpsc::channel(settings.queue);
+    let desk = Arc::new(Desk {
+        store,
+        relay,
+        metrics,
+        owner,
+    });
+    let committer = Committer {
+        wishes,
+        desk,
+        settings,
+    };
+    (Intake(tx), committer)
+}
+
+impl Committer {
+    /// Commits until `stop`; then what is still in the queue.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut commits = JoinSet::new();
+        let mut left_over = None;
+        loop {
+            while commits.len() >= self.settings.committers {
+                commits.join_next().await;
+            }
+            let first = match left_over.take() {
+                Some(wish) => Some(wish),
+                None => match stop.run_until_cancelled(self.wishes.recv()).await {
+                    Some(wish) => wish,
+                    None => {
+                        self.wishes.close();
+                        self.wishes.recv().await
+                    }
+                },
+            };
+            let Some(first) = first else { break };
+            let (batch, rest) = self.gather(first);
+            left_over = rest;
+            let desk = Arc::clone(&self.desk);
+            commits.spawn(async move { desk.commit(batch).await });
+        }
+        while commits.join_next().await.is_some() {}
+    }
+
+    /// Takes all that has piled up, within the bounds of a transaction.
+    fn gather(&mut self, first: Wish) -> (Vec<Wish>, Option<Wish>) {
+        let mut bytes = weight(&first.task);
+        let mut batch = vec![first];
+        while batch.len() < self.settings.batch {
+            let Ok(wish) = self.wishes.try_recv() else {
+                break;
+            };
+            bytes += weight(&wish.task);
+            if bytes > self.settings.batch_bytes {
+                return (batch, Some(wish));
+            }
+            batch.push(wish);
+        }
+        (batch, None)
+    }
+}
+
+/// About how many bytes a task and its rows take in a transaction.
+fn weight(task: &NewTask) -> usize {
+    const ROW: usize = 64;
+    let payload = task.payload.as_ref().map_or(0, bytes::Bytes::len);
+    payload + (1 + task.endpoints.as_ref().map_or(0, Vec::len)) * ROW
+}
+
+impl Desk {
+    async fn commit(&self, batch: Vec<Wish>) {
+        let (tasks, answers): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .map(|wish| (wish.task, wish.answer))
+            .unzip();
+        // Only a batch can be refused for the fault of one; a task alone needs no copy.
+        let again = (tasks.len() > 1).then(|| tasks.clone());
+        match (self.store.create(tasks, self.owner).await, again) {
+            (Ok(created), _) => {
+                for (created, answer) in created.into_iter().zip(answers) {
+                    self.answer(Ok(created), answer);
+                }
+            }
+            (Err(StoreError::Refused { .. } | StoreError::Corrupt { .. }), Some(tasks)) => {
+                for (task, answer) in tasks.into_iter().zip(answers) {
+                    let one = self.store.create(vec![task], self.owner).await;
+                    self.answer(one.map_err(|e| refusal(&e)).and_then(only), answer);
+                }
+            }
+            (Err(error), _) => {
+                let refusal = refusal(&error);
+                for answer in answers {
+                    self.answer(Err(refusal), answer);
+                }
+            }
+        }
+    }
+
+    fn answer(&self, created: Result<Created, NotAccepted>, answer: oneshot::Sender<Answer>) {
+        let accepted = created.map(|created| match created {
+            Created::New(task) => {
+                self.metrics.accepted.inc();
+                let (told, sent) = oneshot::channel();
+                self.relay.hand_over(Due {
+                    task: task.clone(),
+                    told: Some(told),
+                });
+                let task = Box::new(task);
+                Accepted::New { task, sent }
+            }
+            Created::Same(task) => {
+                self.metrics.replayed.inc();
+                Accepted::Same(Box::new(task))
+            }
+            Created::Reused => Accepted::Reused,
+        });
+        // A client that went away has no use for the answer; its task is stored all the same.
+        drop(answer.send(accepted));
+    }
+}
+
+/// The meaning of a failed transaction, logged here and nowhere else.
+fn refusal(error: &StoreError) -> NotAccepted {
+    match error {
+        StoreError::Unavailable(_) => {
+            tracing::warn!(error = %chain(error), "tasks could not be stored");
+            NotAccepted::Unavailable
+        }
+        _ => {
+            tracing::error!(error = %chain(error), "tasks were refused by the database");
+            NotAccepted::Refused
+        }
+    }
+}
+
+fn only(created: Vec<Created>) -> Result<Created, NotAccepted> {
+    created.into_iter().next().ok_or(NotAccepted::Refused)
+}

@@ -1,0 +1,104 @@
+//! What every request handler shares.
+
+use std::sync::Arc;
+
+use actix_web::HttpRequest;
+use tasker_core::broker::Broker;
+use tasker_core::store::{Store, StoreError};
+use tasker_core::task::Task;
+use tasker_core::{Client, Identifier, ProcessId};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::problem::{Code, Problem};
+use crate::accept::Intake;
+use crate::board::Board;
+use crate::fault::Faults;
+use crate::fleet::Fleet;
+use crate::metrics::Metrics;
+use crate::relay::RelayDesk;
+use crate::settings::{ApiSettings, TaskTypeSettings};
+use crate::validate::name;
+
+/// What every request handler shares.
+pub(crate) struct Desk {
+    pub(crate) settings: Arc<ApiSettings>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) intake: Intake,
+    pub(crate) relay: RelayDesk,
+    pub(crate) board: Arc<Board>,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) asks: Arc<Notify>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) owner: ProcessId,
+    /// The process stops; long-polls end.
+    pub(crate) stopping: CancellationToken,
+    /// KiB of request bodies that may be in memory.
+    pub(crate) body_memory: Arc<Semaphore>,
+    pub(crate) long_polls: Arc<Semaphore>,
+    /// The runtime that outlives every request and every HTTP thread.
+    pub(crate) main: Handle,
+}
+
+impl Desk {
+    /// Lets the ledger work outside the request: neither a client that goes away nor an HTTP thread
+    /// that ends cuts a transaction, and its connections belong to the main runtime.
+    pub(crate) async fn ledger<T, F>(
+        &self,
+        work: impl FnOnce(Arc<dyn Store>) -> F,
+    ) -> Result<T, Problem>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+        T: Send + 'static,
+    {
+        match self.main.spawn(work(Arc::clone(&self.store))).await {
+            Ok(result) => result.map_err(|error| Problem::of_store(&error)),
+            Err(error) => {
+                tracing::error!(%error, "an operation of the ledger ended early");
+                Err(Problem::internal())
+            }
+        }
+    }
+
+    /// The settings of the task type in the path.
+    pub(crate) fn task_type(&self, req: &HttpRequest) -> Result<&TaskTypeSettings, Problem> {
+        let text = req.match_info().query("task_type");
+        self.settings.task_type(text).ok_or_else(|| {
+            // What is not a task type's name is not repeated to the client.
+            let known = tasker_core::TaskType::parse(text).is_ok();
+            let text = if known { text } else { "of that name" };
+            Problem::new(
+                Code::UnknownTaskType,
+                format!("Task type {text} is not configured."),
+            )
+        })
+    }
+
+    /// The task in the path.
+    pub(crate) async fn task(&self, req: &HttpRequest) -> Result<Task, Problem> {
+        let task_type = self.task_type(req)?.name.clone();
+        let mut faults = Faults::default();
+        let text = req.match_info().query("identifier");
+        let identifier = name(
+            &mut faults,
+            "identifier".to_owned(),
+            text,
+            Identifier::parse,
+        );
+        let identifier = identifier.ok_or(faults)?;
+        let found = self
+            .ledger(|store| async move {
+                let client = Client::local();
+                store.task(&client, &task_type, &identifier).await
+            })
+            .await?;
+        found.ok_or_else(unknown_task)
+    }
+}
+
+/// The same words for a task that never was and for one of somebody else.
+pub(crate) fn unknown_task() -> Problem {
+    Problem::new(Code::UnknownTask, "There is no task of that identifier.")
+}

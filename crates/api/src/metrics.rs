@@ -1,0 +1,188 @@
+//! What the process counts. One struct, so that no name is written twice.
+
+use std::sync::atomic::AtomicI64;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+type One = [(&'static str, &'static str); 1];
+type ByWord = Family<One, Counter>;
+type ByRoute = [(&'static str, String); 3];
+
+/// The counters of one API process.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    /// Tasks stored for the first time.
+    pub(crate) accepted: Counter,
+    /// Requests answered with the task that the same request stored before.
+    pub(crate) replayed: Counter,
+    /// Requests refused, by problem code.
+    pub(crate) refused: ByWord,
+    /// Tasks and cancels that the broker confirmed.
+    pub(crate) published: ByWord,
+    /// Messages to workers that the broker confirmed.
+    pub(crate) messages: Counter,
+    /// Publishes that were not confirmed, by reason.
+    pub(crate) confirm_failures: ByWord,
+    /// Reports, by verdict.
+    pub(crate) reports: ByWord,
+    /// Messages that went to the dead-letter queue, by reason.
+    pub(crate) dead_lettered: ByWord,
+    /// Tasks settled, by status.
+    pub(crate) settled: ByWord,
+    /// Hellos answered.
+    pub(crate) hellos: Counter,
+    /// Heartbeats noted.
+    pub(crate) heartbeats: Counter,
+    /// Asks sent to endpoints.
+    pub(crate) asks: Counter,
+    /// Failures of background loops, by loop.
+    pub(crate) loop_failures: ByWord,
+    /// Requests that wait for the database.
+    pub(crate) accept_depth: Gauge<i64, AtomicI64>,
+    /// Tasks in the relay's memory.
+    pub(crate) relay_depth: Gauge<i64, AtomicI64>,
+    /// Messages of the relay that wait for their confirm.
+    pub(crate) relay_in_flight: Gauge<i64, AtomicI64>,
+    /// Tasks that long-polls wait for.
+    pub(crate) long_polls: Gauge<i64, AtomicI64>,
+    /// Request durations in seconds.
+    pub(crate) requests: Family<ByRoute, Histogram, fn() -> Histogram>,
+}
+
+fn durations() -> Histogram {
+    // 1 ms to 65 s: a long-poll may take a minute.
+    Histogram::new(exponential_buckets(0.001, 2.0, 17))
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("tasker"),
+            accepted: Counter::default(),
+            replayed: Counter::default(),
+            refused: Family::default(),
+            published: Family::default(),
+            messages: Counter::default(),
+            confirm_failures: Family::default(),
+            reports: Family::default(),
+            dead_lettered: Family::default(),
+            settled: Family::default(),
+            hellos: Counter::default(),
+            heartbeats: Counter::default(),
+            asks: Counter::default(),
+            loop_failures: Family::default(),
+            accept_depth: Gauge::default(),
+            relay_depth: Gauge::default(),
+            relay_in_flight: Gauge::default(),
+            long_polls: Gauge::default(),
+            requests: Family::new_with_constructor(durations),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        let counters = [
+            ("tasks_accepted", "Tasks stored", &self.accepted),
+            (
+                "tasks_replayed",
+                "Requests answered with a stored task",
+                &self.replayed,
+            ),
+            (
+                "messages_published",
+                "Messages confirmed by the broker",
+                &self.messages,
+            ),
+            ("hellos", "Hellos answered", &self.hellos),
+            ("heartbeats", "Heartbeats noted", &self.heartbeats),
+            ("asks", "Asks sent to endpoints", &self.asks),
+        ];
+        for (name, help, counter) in counters {
+            registry.register(name, help, counter.clone());
+        }
+        let families = [
+            (
+                "requests_refused",
+                "Requests refused by problem code",
+                &self.refused,
+            ),
+            (
+                "tasks_published",
+                "Tasks and cancels confirmed by kind",
+                &self.published,
+            ),
+            (
+                "confirm_failures",
+                "Publishes not confirmed by reason",
+                &self.confirm_failures,
+            ),
+            ("reports", "Reports by verdict", &self.reports),
+            (
+                "dead_lettered",
+                "Unreadable messages by reason",
+                &self.dead_lettered,
+            ),
+            ("tasks_settled", "Tasks settled by status", &self.settled),
+            (
+                "loop_failures",
+                "Failures of background loops",
+                &self.loop_failures,
+            ),
+        ];
+        for (name, help, family) in families {
+            registry.register(name, help, family.clone());
+        }
+        let gauges = [
+            (
+                "accept_queue_depth",
+                "Requests that wait for the database",
+                &self.accept_depth,
+            ),
+            (
+                "relay_queue_depth",
+                "Tasks in the relay's memory",
+                &self.relay_depth,
+            ),
+            (
+                "relay_in_flight",
+                "Messages that wait for their confirm",
+                &self.relay_in_flight,
+            ),
+            (
+                "long_poll_tasks",
+                "Tasks that long-polls wait for",
+                &self.long_polls,
+            ),
+        ];
+        for (name, help, gauge) in gauges {
+            registry.register(name, help, gauge.clone());
+        }
+        registry.register(
+            "http_request_duration_seconds",
+            "Request durations by route, method and status",
+            self.requests.clone(),
+        );
+    }
+
+    /// Everything in the OpenMetrics text format.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        if prometheus_client::encoding::text::encode(&mut text, &self.registry).is_err() {
+            text.clear();
+        }
+        text
+    }
+}
+
+/// Adds to the counter of a word.
+pub(crate) fn count(family: &ByWord, label: &'static str, word: &'static str, by: u64) {
+    family.get_or_create(&[(label, word)]).inc_by(by);
+}

@@ -1,0 +1,77 @@
+//! Reports → rows.
+
+use tasker_core::store::{Arrived, StoreError};
+use tasker_core::wire::ReportBatch;
+
+use super::sort::{Letter, arrived};
+use super::{Recorder, Rejected};
+use crate::chain::chain;
+use crate::metrics::count;
+
+impl Recorder {
+    /// Writes letters, in their order. A letter that the ledger refuses is found by bisection; all
+    /// others are written. Returns the tags of refused ones; fails if the ledger is away.
+    pub(super) async fn write(&self, letters: Vec<Letter>) -> Result<Rejected, StoreError> {
+        let mut refused = Rejected::new();
+        let mut todo = vec![letters];
+        while let Some(mut letters) = todo.pop() {
+            let all: Vec<Arrived> = letters
+                .iter_mut()
+                .flat_map(|letter| std::mem::take(&mut letter.arrived))
+                .collect();
+            match (self.write_all(all).await, letters.as_slice()) {
+                (Ok(()), _) => {}
+                (Err(error @ StoreError::Unavailable(_)), _) => return Err(error),
+                (Err(error), [letter]) => {
+                    count(&self.metrics.dead_lettered, "reason", "refused", 1);
+                    tracing::error!(error = %chain(&error), "a message of a worker was refused by the ledger and dead-lettered");
+                    refused.push(letter.tag);
+                }
+                (Err(_), _) => {
+                    // Writing is idempotent, so what was written before the refusal does no harm.
+                    for letter in &mut letters {
+                        if let Ok(batch) = ReportBatch::parse(&letter.body) {
+                            letter.arrived = arrived(batch);
+                        }
+                    }
+                    let later = letters.split_off(letters.len() / 2);
+                    todo.push(later);
+                    todo.push(letters);
+                }
+            }
+        }
+        Ok(refused)
+    }
+
+    /// Writes reports in transactions of bounded size.
+    async fn write_all(&self, mut all: Vec<Arrived>) -> Result<(), StoreError> {
+        while !all.is_empty() {
+            let rest = all.split_off(self.share(&all));
+            let recorded = self.store.record(all).await?;
+            for verdict in recorded.verdicts {
+                count(&self.metrics.reports, "verdict", verdict.as_str(), 1);
+            }
+            self.tell_settled(&recorded.settled);
+            all = rest;
+        }
+        Ok(())
+    }
+
+    /// How many of these reports fit into a transaction; at least one.
+    fn share(&self, all: &[Arrived]) -> usize {
+        let mut bytes = 0;
+        let fitting = all
+            .iter()
+            .take(self.settings.reports)
+            .take_while(|arrived| {
+                let report = &arrived.report;
+                bytes += report
+                    .payload
+                    .as_ref()
+                    .map_or(0, |payload| payload.get().len());
+                bytes += report.errmsg.as_ref().map_or(0, String::len);
+                bytes <= self.settings.report_bytes
+            });
+        fitting.count().max(1)
+    }
+}

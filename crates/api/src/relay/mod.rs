@@ -1,0 +1,286 @@
+//! Step 4 of the line, publish: stored tasks → envelopes → confirmed → SENT.
+//!
+//! What this process stored comes straight from the store step; a sweep at the start, every half
+//! lease and whenever the broker has come back finds what nobody published. Many messages are under
+//! way at once; marks of confirmed tasks ride together. A process that dies anywhere here leaves a
+//! lease behind that runs out, and the task is published twice at worst.
+
+mod pack;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tasker_core::ProcessId;
+use tasker_core::store::{Store, StoreError};
+use tasker_core::task::Task;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::backoff::Backoff;
+use crate::chain::chain;
+use crate::courier::{Courier, Posted};
+use crate::fleet::Fleet;
+use crate::metrics::{Metrics, count};
+use crate::settings::RelaySettings;
+
+pub(crate) use pack::Due;
+use pack::{Key, Memory, Parcel};
+
+/// Tasks taken by one sweep.
+const SWEEP: u32 = 256;
+/// Further away than any process lives; a timer that is not set.
+const NEVER: Duration = Duration::from_secs(365 * 86_400);
+
+/// Where tasks are handed to the relay.
+#[derive(Clone)]
+pub(crate) struct RelayDesk(mpsc::Sender<Due>);
+
+impl RelayDesk {
+    /// Hands a task over. If the relay is full, the sweep finds the task when its lease is over.
+    pub(crate) fn hand_over(&self, due: Due) {
+        if let Err(refused) = self.0.try_send(due) {
+            let (mpsc::error::TrySendError::Full(due) | mpsc::error::TrySendError::Closed(due)) =
+                refused;
+            tracing::debug!(task.uid = %due.task.head.uid, "left to the sweep");
+        }
+    }
+}
+
+/// Who waits for a mark: the task, and the request that stored it.
+type Waiter = (Key, Option<oneshot::Sender<()>>);
+
+/// The relay of one process.
+pub(crate) struct Relay {
+    inbox: mpsc::Receiver<Due>,
+    store: Arc<dyn Store>,
+    courier: Arc<Courier>,
+    fleet: Arc<Fleet>,
+    metrics: Arc<Metrics>,
+    owner: ProcessId,
+    settings: RelaySettings,
+    lease: Duration,
+
+    memory: Memory,
+    sending: JoinSet<(Parcel, bool)>,
+    send_backoff: Backoff,
+    send_from: Instant,
+    confirmed: Vec<Waiter>,
+    marking: JoinSet<(Vec<Waiter>, Result<(), StoreError>)>,
+    mark_backoff: Backoff,
+    mark_from: Instant,
+    sweeping: JoinSet<Result<Vec<Task>, StoreError>>,
+}
+
+/// Makes a relay and its desk.
+pub(crate) fn relay(
+    store: Arc<dyn Store>,
+    courier: Arc<Courier>,
+    fleet: Arc<Fleet>,
+    metrics: Arc<Metrics>,
+    owner: ProcessId,
+    settings: RelaySettings,
+    lease: Duration,
+) -> (RelayDesk, Relay) {
+    let (tx, inbox) = mpsc::channel(settings.memory.min(4096));
+    let relay = Relay {
+        inbox,
+        store,
+        courier,
+        fleet,
+        metrics,
+        owner,
+        settings,
+        lease,
+        memory: Memory::default(),
+        sending: JoinSet::new(),
+        send_backoff: Backoff::default(),
+        send_from: Instant::now(),
+        confirmed: Vec::new(),
+        marking: JoinSet::new(),
+        mark_backoff: Backoff::default(),
+        mark_from: Instant::now(),
+        sweeping: JoinSet::new(),
+    };
+    (RelayDesk(tx), relay)
+}
+
+impl Relay {
+    /// Publishes until `stop`; then what it holds, for at most [`RelaySettings::flush_within`].
+    /// Returns how many tasks it leaves to the next process.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> usize {
+        let mut sweep = interval((self.lease / 2).max(Duration::from_millis(50)));
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut returns = self.courier.returns();
+        let mut give_up_at = None;
+        loop {
+            let is_stopping = give_up_at.is_some();
+            self.send();
+            self.mark();
+            self.show_depth();
+            let is_idle = self.memory.held() == 0 && self.inbox.is_empty();
+            if is_stopping && (is_idle || !self.courier.is_up()) && self.marking.is_empty() {
+                break;
+            }
+            let send_again = self.wake_at(self.send_from, self.memory.waiting());
+            let mark_again = self.wake_at(self.mark_from, self.confirmed.len());
+            let give_up = give_up_at.unwrap_or_else(|| Instant::now() + NEVER);
+            tokio::select! {
+                Some(due) = self.inbox.recv(), if self.memory.has_room(&self.settings) => {
+                    self.take(due);
+                    while self.memory.has_room(&self.settings)
+                        && let Ok(due) = self.inbox.try_recv()
+                    {
+                        self.take(due);
+                    }
+                }
+                Some(Ok((parcel, is_sent))) = self.sending.join_next() => self.sent(parcel, is_sent),
+                Some(Ok((waiters, result))) = self.marking.join_next() => self.marked(waiters, result),
+                Some(Ok(result)) = self.sweeping.join_next() => self.swept(result),
+                _ = sweep.tick(), if !is_stopping => self.sweep(),
+                Ok(()) = returns.changed(), if !is_stopping => {
+                    self.send_from = Instant::now();
+                    self.sweep();
+                }
+                () = sleep_until(send_again) => {}
+                () = sleep_until(mark_again) => {}
+                () = stop.cancelled(), if !is_stopping => {
+                    self.inbox.close();
+                    give_up_at = Some(Instant::now() + self.settings.flush_within);
+                }
+                () = sleep_until(give_up), if is_stopping => break,
+            }
+        }
+        self.memory.held()
+    }
+
+    /// When a pause ends; never, if there is no pause or nothing that waits for its end.
+    fn wake_at(&self, from: Instant, waiting: usize) -> Instant {
+        let now = Instant::now();
+        if waiting > 0 && from > now {
+            from
+        } else {
+            now + NEVER
+        }
+    }
+
+    fn take(&mut self, due: Due) {
+        let known = self.fleet.count(&due.task.head.task_type);
+        self.memory.push(due, known);
+    }
+
+    /// Publishes what waits, as far as the window allows.
+    fn send(&mut self) {
+        while self.sending.len() < self.settings.in_flight && self.send_from <= Instant::now() {
+            let Some(parcel) = self.memory.next(&self.settings) else {
+                return;
+            };
+            let courier = Arc::clone(&self.courier);
+            self.sending.spawn(async move {
+                let messages = parcel.messages().into_iter();
+                let posted = join_all(messages.map(|message| courier.publish(message))).await;
+                // What was nacked three times counts as sent: some queues have it, asking heals
+                // the rest. A full inbox must not hold back a whole fleet.
+                (parcel, !posted.contains(&Posted::Away))
+            });
+        }
+    }
+
+    fn sent(&mut self, parcel: Parcel, is_sent: bool) {
+        if !is_sent {
+            self.memory.push_back(parcel);
+            if self.send_from <= Instant::now() {
+                self.send_from = Instant::now() + self.send_backoff.next();
+            }
+            return;
+        }
+        self.send_backoff.reset();
+        let kind = if parcel.is_cancel() { "cancel" } else { "task" };
+        let published = parcel.items.len() as u64;
+        count(&self.metrics.published, "kind", kind, published);
+        let waiters = parcel.items.into_iter().map(|item| (item.key, item.told));
+        self.confirmed.extend(waiters);
+    }
+
+    /// Marks all that is confirmed, in one transaction; one at a time.
+    fn mark(&mut self) {
+        let is_due = !self.confirmed.is_empty() && self.mark_from <= Instant::now();
+        if !is_due || !self.marking.is_empty() {
+            return;
+        }
+        let waiters = std::mem::take(&mut self.confirmed);
+        let store = Arc::clone(&self.store);
+        self.marking.spawn(async move {
+            let keys = waiters.iter().map(|(key, _)| *key).collect();
+            let result = store.mark_sent(keys).await;
+            (waiters, result)
+        });
+    }
+
+    fn marked(&mut self, waiters: Vec<Waiter>, result: Result<(), StoreError>) {
+        match result {
+            Ok(()) => self.mark_backoff.reset(),
+            Err(error @ StoreError::Unavailable(_)) => {
+                self.failed("relay", &error);
+                self.mark_from = Instant::now() + self.mark_backoff.next();
+                self.confirmed.extend(waiters);
+                return;
+            }
+            // The sweep finds them again, and they are published once more.
+            Err(error) => {
+                self.failed("relay", &error);
+                waiters
+                    .iter()
+                    .for_each(|(key, _)| self.memory.release(*key));
+                return;
+            }
+        }
+        for (key, told) in waiters {
+            self.memory.release(key);
+            if told.is_some_and(|told| told.send(()).is_err()) {
+                tracing::trace!(
+                    task.id = key.0,
+                    "its request was answered before the confirm"
+                );
+            }
+        }
+    }
+
+    fn sweep(&mut self) {
+        let is_of_use = self.courier.is_up() && self.memory.has_room(&self.settings);
+        if is_of_use && self.sweeping.is_empty() {
+            let store = Arc::clone(&self.store);
+            let owner = self.owner;
+            self.sweeping
+                .spawn(async move { store.take_unsent(owner, SWEEP).await });
+        }
+    }
+
+    fn swept(&mut self, result: Result<Vec<Task>, StoreError>) {
+        match result {
+            Ok(tasks) => {
+                let is_more = tasks.len() as u32 >= SWEEP;
+                for task in tasks {
+                    self.take(Due { task, told: None });
+                }
+                if is_more {
+                    self.sweep();
+                }
+            }
+            // The next tick tries again.
+            Err(error) => self.failed("sweep", &error),
+        }
+    }
+
+    fn failed(&self, what: &'static str, error: &StoreError) {
+        count(&self.metrics.loop_failures, "loop", what, 1);
+        tracing::warn!(error = %chain(error), "{what}: the ledger failed");
+    }
+
+    fn show_depth(&self) {
+        self.metrics.relay_depth.set(self.memory.waiting() as i64);
+        self.metrics.relay_in_flight.set(self.sending.len() as i64);
+    }
+}

@@ -1,0 +1,244 @@
+//! Starts everything, and stops it in order.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use actix_web::web;
+use tasker_core::broker::{Broker, Queue};
+use tasker_core::store::Store;
+use tasker_core::{ProcessId, TaskType};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::accept::intake;
+use crate::board::Board;
+use crate::courier::Courier;
+use crate::fleet::Fleet;
+use crate::http::{self, Desk};
+use crate::metrics::Metrics;
+use crate::recorder::Recorder;
+use crate::relay::relay;
+use crate::scheduler::{Duty, Scheduler};
+use crate::settings::ApiSettings;
+
+/// How an API process ended after it was told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Whether every request was answered and every loop ended before the deadline.
+    pub in_time: bool,
+    /// Stored tasks that this process had in hand and left to others (or to its next start) to
+    /// publish or to mark.
+    pub left_to_others: usize,
+}
+
+/// Why an API process cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The settings contradict themselves.
+    #[error("the settings cannot be used: {0}")]
+    Settings(String),
+    /// The listener cannot be served.
+    #[error("the listener cannot be served")]
+    Listener(#[source] std::io::Error),
+    /// A part that runs until it is stopped has ended by itself.
+    #[error("{0} ended unexpectedly")]
+    Ended(&'static str, #[source] Option<JoinError>),
+}
+
+/// Serves HTTP on the listener, and relays, records and schedules, until `stop`. Then it stops
+/// accepting, finishes what is in flight, publishes what it has in hand and ends, within
+/// [`ApiSettings::drain_deadline`].
+///
+/// The store's migrations must have run. The broker may be away: requests are accepted all the same.
+/// Must be called on a multi-threaded tokio runtime.
+///
+/// # Errors
+/// [`ServeError`] if it cannot start or a part of it fails for good.
+pub async fn serve(
+    listener: TcpListener,
+    settings: ApiSettings,
+    store: Arc<dyn Store>,
+    broker: Arc<dyn Broker>,
+    stop: CancellationToken,
+) -> Result<Drained, ServeError> {
+    if let Some(fault) = settings.fault() {
+        return Err(ServeError::Settings(fault));
+    }
+    let settings = Arc::new(settings);
+    let owner = ProcessId::mint();
+    let metrics = Arc::new(Metrics::new());
+    let board = Arc::new(Board::default());
+    let fleet = Arc::new(Fleet::default());
+    let asks = Arc::new(Notify::new());
+    let courier = Arc::new(Courier::new(Arc::clone(&broker), Arc::clone(&metrics)));
+    let (relay_desk, relay) = relay(
+        Arc::clone(&store),
+        Arc::clone(&courier),
+        Arc::clone(&fleet),
+        Arc::clone(&metrics),
+        owner,
+        settings.relay,
+        settings.timing.lease,
+    );
+    let (intake, committer) = intake(
+        Arc::clone(&store),
+        relay_desk.clone(),
+        Arc::clone(&metrics),
+        owner,
+        settings.accept,
+    );
+
+    let mut loops = Loops::default();
+    loops.background(&settings, &store, &courier, &fleet, &board, &asks, &metrics);
+    let (stop_store, stop_relay) = (CancellationToken::new(), CancellationToken::new());
+    let mut committing = tokio::spawn(committer.run(stop_store.clone()));
+    let mut relaying = tokio::spawn(relay.run(stop_relay.clone()));
+
+    let stopping = CancellationToken::new();
+    let desk = web::Data::new(Desk {
+        body_memory: Arc::new(Semaphore::new(settings.body_memory_bytes / 1024)),
+        long_polls: Arc::new(Semaphore::new(settings.long_polls)),
+        settings: Arc::clone(&settings),
+        store,
+        broker,
+        intake,
+        relay: relay_desk,
+        board,
+        fleet,
+        asks,
+        metrics,
+        owner,
+        stopping: stopping.clone(),
+        main: Handle::current(),
+    });
+    let server = http::server(listener, desk).map_err(ServeError::Listener)?;
+    let http = server.handle();
+    let mut serving = tokio::spawn(server);
+    tracing::info!(process = %owner, "the API serves");
+
+    let failed = tokio::select! {
+        () = stop.cancelled() => None,
+        ended = &mut serving => Some(("HTTP", ended.err())),
+        ended = &mut committing => Some(("the store step", ended.err())),
+        ended = &mut relaying => Some(("the relay", ended.err())),
+        ended = loops.any_end() => Some(ended),
+    };
+    if let Some((part, error)) = failed {
+        loops.stop.cancel();
+        stop_store.cancel();
+        stop_relay.cancel();
+        stopping.cancel();
+        return Err(ServeError::Ended(part, error));
+    }
+
+    let deadline = Instant::now() + settings.drain_deadline;
+    tracing::info!(process = %owner, "the API stops");
+    stopping.cancel();
+    loops.stop.cancel();
+    let mut in_time = timeout_at(deadline, http.stop(true)).await.is_ok();
+    // Everything that requests have handed in is stored, and handed to the relay, before the relay
+    // is told that nothing more comes.
+    stop_store.cancel();
+    in_time &= timeout_at(deadline, &mut committing).await.is_ok();
+    stop_relay.cancel();
+    let left = timeout_at(deadline + settings.relay.flush_within, &mut relaying).await;
+    in_time &= left.is_ok() && Instant::now() <= deadline;
+    in_time &= timeout_at(deadline, loops.all_end()).await.is_ok();
+    committing.abort();
+    relaying.abort();
+    serving.abort();
+    let left_to_others = left.ok().and_then(Result::ok).unwrap_or(0);
+    tracing::info!(process = %owner, in_time, left_to_others, "the API stopped");
+    Ok(Drained {
+        in_time,
+        left_to_others,
+    })
+}
+
+/// The loops that need nothing but to be stopped.
+#[derive(Default)]
+struct Loops {
+    stop: CancellationToken,
+    tasks: JoinSet<&'static str>,
+}
+
+impl Loops {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "called once, where everything is wired"
+    )]
+    fn background(
+        &mut self,
+        settings: &Arc<ApiSettings>,
+        store: &Arc<dyn Store>,
+        courier: &Arc<Courier>,
+        fleet: &Arc<Fleet>,
+        board: &Arc<Board>,
+        asks: &Arc<Notify>,
+        metrics: &Arc<Metrics>,
+    ) {
+        let task_types: Vec<TaskType> = settings
+            .task_types
+            .iter()
+            .map(|kind| kind.name.clone())
+            .collect();
+        let recorder = Arc::new(Recorder {
+            store: Arc::clone(store),
+            courier: Arc::clone(courier),
+            fleet: Arc::clone(fleet),
+            board: Arc::clone(board),
+            asks: Arc::clone(asks),
+            metrics: Arc::clone(metrics),
+            task_types: task_types.iter().cloned().collect(),
+            settings: settings.recorder,
+        });
+        for queue in [Queue::Reports, Queue::Presence] {
+            let (recorder, stop) = (Arc::clone(&recorder), self.stop.clone());
+            self.tasks.spawn(async move {
+                recorder.run(queue, &stop).await;
+                "the recorder"
+            });
+        }
+        let scheduler = Arc::new(Scheduler {
+            store: Arc::clone(store),
+            courier: Arc::clone(courier),
+            board: Arc::clone(board),
+            asks: Arc::clone(asks),
+            metrics: Arc::clone(metrics),
+            settings: settings.scheduler,
+        });
+        for duty in [Duty::Settle, Duty::PresumeLost, Duty::Ask] {
+            let (scheduler, stop) = (Arc::clone(&scheduler), self.stop.clone());
+            self.tasks.spawn(async move {
+                scheduler.run(duty, &stop).await;
+                "the scheduler"
+            });
+        }
+        let (courier, stop) = (Arc::clone(courier), self.stop.clone());
+        self.tasks.spawn(async move {
+            courier.keep_topology(&task_types, &stop).await;
+            "the topology's keeper"
+        });
+        let (fleet, store, stop) = (Arc::clone(fleet), Arc::clone(store), self.stop.clone());
+        self.tasks.spawn(async move {
+            fleet.keep_fresh(&*store, &stop).await;
+            "the fleet's picture"
+        });
+    }
+
+    /// The first loop that ends; none does before it is told to.
+    async fn any_end(&mut self) -> (&'static str, Option<JoinError>) {
+        match self.tasks.join_next().await {
+            Some(Ok(name)) => (name, None),
+            Some(Err(error)) => ("a background loop", Some(error)),
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn all_end(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
