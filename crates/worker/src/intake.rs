@@ -1,0 +1,247 @@
+//! The consume loop around steps 5 and 6: take, claim, acknowledge, and what follows.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tasker_core::broker::{BrokerError, Consumer, Delivery, Queue};
+use tasker_core::wire::WireError;
+use tasker_core::{ResponseState, errnr};
+use tokio_util::sync::CancellationToken;
+
+use crate::backoff::Backoff;
+use crate::claim::{Effect, decide};
+use crate::desk::Withdrawn;
+use crate::journal::Record;
+use crate::outcome::Outcome;
+use crate::run::finish;
+use crate::take::{Item, Me, take};
+use crate::worker::{CONSUME_PATIENCE, Shared};
+
+/// How long to wait after the broker denied access: only an administrator changes that.
+const DENIED_WAIT: Duration = Duration::from_secs(30);
+/// How often a closed window is looked at, besides at every write of the journal.
+const WINDOW_LOOK: Duration = Duration::from_secs(1);
+
+/// Why a consumer was left.
+enum Left {
+    /// The worker stops.
+    Stopped,
+    /// The claim window is full.
+    WindowFull,
+    /// The journal cannot be written.
+    JournalRefuses,
+    /// The broker ended it.
+    Lost(BrokerError),
+}
+
+/// Consumes until told to stop; then gives back what is not claimed.
+pub(crate) async fn intake(shared: &Shared, stop: &CancellationToken) {
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+    let mut dead = DeadLetters::default();
+    let mut was_denied = false;
+    shared.outbox.hello();
+    while !stop.is_cancelled() {
+        let consumed = tokio::select! {
+            () = stop.cancelled() => return,
+            consumed = consume(shared) => consumed,
+        };
+        let left = match consumed {
+            Ok(consumer) => {
+                was_denied = false;
+                backoff.reset();
+                drink(shared, consumer, stop, &mut dead).await
+            }
+            Err(error) => Left::Lost(error),
+        };
+        let wait = match left {
+            Left::Stopped => return,
+            Left::WindowFull => {
+                stop.run_until_cancelled(window(shared)).await;
+                continue;
+            }
+            Left::JournalRefuses => {
+                stop.run_until_cancelled(journal(shared)).await;
+                continue;
+            }
+            Left::Lost(BrokerError::Denied(what)) => {
+                if !std::mem::replace(&mut was_denied, true) {
+                    tracing::error!(
+                        "task.type" = %shared.settings.task_type,
+                        endpoint = %shared.settings.endpoint,
+                        error = what,
+                        "the broker denies this endpoint its inbox"
+                    );
+                }
+                DENIED_WAIT
+            }
+            Left::Lost(error) => {
+                tracing::debug!(endpoint = %shared.settings.endpoint, %error, "nothing to consume");
+                backoff.wait()
+            }
+        };
+        stop.run_until_cancelled(tokio::time::sleep(wait)).await;
+        // After every reconnect; and if there is no inbox, whoever reads this makes it.
+        shared.outbox.hello();
+    }
+}
+
+async fn consume(shared: &Shared) -> Result<Box<dyn Consumer>, BrokerError> {
+    let settings = &shared.settings;
+    let inbox = Queue::Inbox(settings.task_type.clone(), settings.endpoint.clone());
+    tokio::time::timeout(
+        CONSUME_PATIENCE,
+        shared.broker.consume(&inbox, settings.prefetch),
+    )
+    .await
+    .map_err(|_| BrokerError::TimedOut(CONSUME_PATIENCE))?
+}
+
+/// Waits until half of the claim window is free.
+async fn window(shared: &Shared) {
+    tracing::info!(
+        "task.type" = %shared.settings.task_type,
+        endpoint = %shared.settings.endpoint,
+        "the claim window is full; taking no more until half of it is done"
+    );
+    loop {
+        let changed = shared.journal.changed();
+        if shared.window_use() <= 0.5 {
+            return;
+        }
+        // Reports leave without a write, hence the clock.
+        let _either = tokio::time::timeout(WINDOW_LOOK, changed).await;
+    }
+}
+
+/// Waits until the journal can be written.
+async fn journal(shared: &Shared) {
+    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
+    while shared.journal.write(vec![Record::Probe]).await.is_err() {
+        tokio::time::sleep(backoff.wait()).await;
+    }
+}
+
+async fn drink(
+    shared: &Shared,
+    mut consumer: Box<dyn Consumer>,
+    stop: &CancellationToken,
+    dead: &mut DeadLetters,
+) -> Left {
+    let left = loop {
+        if shared.window_use() >= 1.0 {
+            break Left::WindowFull;
+        }
+        let batch = tokio::select! {
+            () = stop.cancelled() => break Left::Stopped,
+            batch = consumer.next(usize::from(shared.settings.prefetch)) => batch,
+        };
+        let served = match batch {
+            Ok(batch) => serve(shared, consumer.as_mut(), batch, dead).await,
+            Err(error) => Err(Left::Lost(error)),
+        };
+        if let Err(left) = served {
+            break left;
+        }
+    };
+    // What was not acknowledged goes back with it.
+    let _late = tokio::time::timeout(CONSUME_PATIENCE, consumer.stop()).await;
+    left
+}
+
+/// Take, claim, acknowledge, follow up.
+async fn serve(
+    shared: &Shared,
+    consumer: &mut dyn Consumer,
+    batch: Vec<Delivery>,
+    dead: &mut DeadLetters,
+) -> Result<(), Left> {
+    let me = Me {
+        endpoint: &shared.settings.endpoint,
+        task_type: &shared.settings.task_type,
+        handler: shared.handler.as_ref(),
+    };
+    let mut items: Vec<Item> = Vec::new();
+    let mut readable = None;
+    for delivery in batch {
+        match take(&delivery.body, me) {
+            Ok(more) => {
+                items.extend(more);
+                readable = Some(delivery.tag);
+            }
+            Err(error) => {
+                dead.count(shared, &delivery, &error);
+                consumer.reject(delivery.tag).await.map_err(Left::Lost)?;
+            }
+        }
+    }
+    let now = shared.gate.now();
+    let claims = shared
+        .journal
+        .peek(|index| decide(index, shared.boot, now, items));
+    if shared.journal.write(claims.records).await.is_err() {
+        return Err(Left::JournalRefuses);
+    }
+    let acked = match readable {
+        Some(tag) => consumer.ack_through(tag).await,
+        None => Ok(()),
+    };
+    // Claimed is claimed, whether the broker learned of it or not.
+    for effect in claims.effects {
+        follow(shared, effect).await;
+    }
+    acked.map_err(Left::Lost)
+}
+
+async fn follow(shared: &Shared, effect: Effect) {
+    match effect {
+        Effect::Queue {
+            uid,
+            attempt,
+            run_policy,
+        } => {
+            shared.desk.offer(uid, attempt, run_policy);
+            shared.outbox.tell(uid);
+        }
+        Effect::Answer(uid) => shared.outbox.tell(uid),
+        Effect::Say(report) => shared.outbox.say(report),
+        Effect::Open(now) => shared.open_gate(now),
+        Effect::Cancel(uid) => match shared.desk.cancel(uid) {
+            // Its run reports the end.
+            Withdrawn::Stopping => {}
+            Withdrawn::FromQueue | Withdrawn::Absent => {
+                if let Some(known) = shared.journal.known(uid).filter(|known| known.is_open()) {
+                    let outcome = Outcome::of(ResponseState::Cancelled, errnr::CANCELLED);
+                    finish(shared, uid, &known, outcome, None).await;
+                } else {
+                    shared.outbox.tell(uid);
+                }
+            }
+        },
+    }
+}
+
+/// How many messages could not be read, by reason.
+#[derive(Debug, Default)]
+struct DeadLetters {
+    counts: HashMap<&'static str, u64>,
+}
+
+impl DeadLetters {
+    fn count(&mut self, shared: &Shared, delivery: &Delivery, error: &WireError) {
+        let reason = error.reason();
+        let count = self.counts.entry(reason).or_default();
+        *count += 1;
+        // Once for each doubling: a flood of bad messages must not become a flood of lines.
+        if count.is_power_of_two() {
+            tracing::warn!(
+                "task.type" = %shared.settings.task_type,
+                endpoint = %shared.settings.endpoint,
+                message_id = delivery.message_id,
+                reason,
+                count,
+                %error,
+                "a message cannot be read and goes to the dead-letter queue"
+            );
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What an earlier start of the worker left in the journal, at the start of this one.
+
+use tasker_core::task::RunPolicy;
+use tasker_core::{ResponseState, errnr};
+
+use crate::journal::{Journal, Known, Phase};
+use crate::outcome::Outcome;
+use crate::run::finish;
+use crate::worker::Shared;
+
+/// Ends what was cut off and must not be repeated, queues the rest, and has everything reported that
+/// may not have been. Reports of ends are repeated unless the journal says that the broker had them;
+/// repeating one does no harm.
+pub(crate) async fn recover(shared: &Shared) {
+    for (uid, known) in all(&shared.journal) {
+        let was_running = known.phase == Phase::Started;
+        if was_running || known.overtook_a_run {
+            shared
+                .handler
+                .clean_up(shared.settings.endpoint.as_str(), uid)
+                .await;
+        }
+        match known.phase {
+            Phase::Claimed | Phase::Started => match verdict(shared, &known) {
+                Some(outcome) => finish(shared, uid, &known, outcome, None).await,
+                None => {
+                    shared.desk.offer(uid, known.attempt, known.run_policy);
+                    shared.outbox.tell(uid);
+                }
+            },
+            Phase::Ended(_) if !known.is_reported => shared.outbox.tell(uid),
+            Phase::Tombstone => shared.outbox.tell(uid),
+            Phase::Ended(_) | Phase::Had => {}
+        }
+    }
+}
+
+fn all(journal: &Journal) -> Vec<(tasker_core::TaskUid, Known)> {
+    journal.peek(|index| {
+        index
+            .in_order()
+            .into_iter()
+            .map(|(uid, known)| (uid, known.clone()))
+            .collect()
+    })
+}
+
+/// How an unfinished task ends at the start; `None` if it is (still) to be run.
+fn verdict(shared: &Shared, known: &Known) -> Option<Outcome> {
+    let was_running = known.phase == Phase::Started;
+    if was_running && known.run_policy == RunPolicy::Once {
+        return Some(Outcome::of(ResponseState::Interrupted, errnr::INTERRUPTED));
+    }
+    if known.is_cancelled {
+        return Some(Outcome::of(ResponseState::Cancelled, errnr::CANCELLED));
+    }
+    let died = known.cut_off + u32::from(was_running);
+    (died >= shared.settings.poison_limit)
+        .then(|| Outcome::of(ResponseState::Rejected, errnr::POISON))
+}
