@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tasker_core::missing::{Missing, MissingReason};
 use tasker_core::store::{Endpoint, StoreError, Tally, Timing};
-use tasker_core::task::{MissingReason, Progress, Task, TaskHead, TaskResponse};
+use tasker_core::task::{Progress, Task, TaskHead, TaskResponse};
 use tasker_core::wire::WireTask;
 use tasker_core::{BootId, JournalUid, TaskUid};
 use utoipa::ToSchema;
@@ -282,7 +283,7 @@ impl Summary {
     pub(crate) fn of(head: &TaskHead, tally: &Tally, timing: &Timing) -> Self {
         let span = |d| chrono::Duration::from_std(d).unwrap_or(chrono::Duration::MAX);
         let (offline, lost) = (span(timing.offline_after), span(timing.lost_after));
-        let reason = |missing: &tasker_core::task::Missing| {
+        let reason = |missing: &Missing| {
             let (reason, since) = missing.reason(tally.now, offline, lost);
             ReasonJson {
                 endpoint: missing.endpoint.to_string(),

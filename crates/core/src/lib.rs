@@ -12,6 +12,7 @@
 //! * [`route`]: which way a task travels, a pure function
 //! * [`settle`]: when a task is finished, a pure function
 //! * [`fence`]: which reports are believed, a pure function
+//! * [`missing`]: why an answer is missing, a pure function
 //! * [`handler`]: the trait that performs tasks
 //! * [`store`], [`broker`]: the two ports
 //! * [`strict`], [`schema`]: how input is judged
@@ -22,6 +23,7 @@ pub mod errnr;
 pub mod fence;
 pub mod handler;
 pub mod id;
+pub mod missing;
 pub mod name;
 pub mod route;
 pub mod schema;

@@ -11,9 +11,10 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use crate::id::{BootId, JournalUid, ProcessId, TaskId, TaskUid};
+use crate::missing::Missing;
 use crate::name::{Client, EndpointName, Identifier, TaskType};
 use crate::state::{ResponseState, TaskStatus};
-use crate::task::{Missing, NewTask, Task, TaskHead, TaskResponse};
+use crate::task::{NewTask, Task, TaskHead, TaskResponse};
 use crate::wire::{CancelEntry, Had, Report};
 
 /// Why an operation did not happen.

@@ -25,7 +25,9 @@ fn drawn() -> Vec<Moves> {
 }
 
 fn legal<S: Copy + ToString>(all: &[S], may_become: impl Fn(S, S) -> bool) -> Moves {
-    let pairs = all.iter().flat_map(|&from| all.iter().map(move |&to| (from, to)));
+    let pairs = all
+        .iter()
+        .flat_map(|&from| all.iter().map(move |&to| (from, to)));
     pairs
         .filter(|&(from, to)| may_become(from, to))
         .map(|(from, to)| (from.to_string(), to.to_string()))
@@ -34,7 +36,12 @@ fn legal<S: Copy + ToString>(all: &[S], may_become: impl Fn(S, S) -> bool) -> Mo
 
 #[test]
 fn the_diagrams_are_the_tables() {
-    let [tasks, responses] = &drawn()[..] else { panic!("two diagrams") };
+    let [tasks, responses] = &drawn()[..] else {
+        panic!("two diagrams")
+    };
     assert_eq!(*tasks, legal(TaskStatus::ALL, TaskStatus::may_become));
-    assert_eq!(*responses, legal(ResponseState::ALL, ResponseState::may_become));
+    assert_eq!(
+        *responses,
+        legal(ResponseState::ALL, ResponseState::may_become)
+    );
 }

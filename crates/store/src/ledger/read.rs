@@ -8,10 +8,11 @@ use diesel::dsl::count_star;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use tasker_core::id::TaskId;
+use tasker_core::missing::Missing;
 use tasker_core::name::{Client, EndpointName, Identifier, TaskType};
 use tasker_core::state::ResponseState;
 use tasker_core::store::{Endpoint, ResponseFilter, Tally, TaskFilter};
-use tasker_core::task::{Missing, Task, TaskHead, TaskResponse};
+use tasker_core::task::{Task, TaskHead, TaskResponse};
 
 use super::{Conn, now};
 use crate::failure::Failure;
