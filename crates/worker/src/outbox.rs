@@ -1,6 +1,7 @@
 //! What is still to be reported: one item a task, always the newest. Bounded by what the journal
 //! holds; outcomes are read from it when they are sent, not kept here.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -81,9 +82,10 @@ impl Outbox {
     pub(crate) fn put_back(&self, items: Vec<(TaskUid, What)>) {
         let mut inner = self.lock();
         for (uid, what) in items.into_iter().rev() {
-            if !inner.what.contains_key(&uid) {
-                inner.what.insert(uid, what);
-                inner.order.push_front(uid);
+            let Inner { order, what: newer, .. } = &mut *inner;
+            if let Entry::Vacant(place) = newer.entry(uid) {
+                place.insert(what);
+                order.push_front(uid);
             }
         }
         drop(inner);

@@ -56,10 +56,7 @@ pub(crate) struct Known {
 impl Known {
     /// Whether it is still to be run, or running.
     pub(crate) const fn is_open(&self) -> bool {
-        match self.phase {
-            Phase::Claimed | Phase::Started => true,
-            _ => false,
-        }
+        matches!(self.phase, Phase::Claimed | Phase::Started)
     }
 
     /// How many bytes the record of its end has; 0 before.
