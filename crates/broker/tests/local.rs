@@ -22,9 +22,9 @@ broker_suite!(Fixture(LocalBroker::new()));
 
 async fn with_inbox() -> Arc<LocalBroker> {
     let broker = LocalBroker::new();
-    broker.declare(&[task_type("worker")]).await.unwrap();
     let (worker, a) = (task_type("worker"), endpoint("a"));
-    broker.open_inbox(&worker, &a).await.unwrap();
+    let opened = broker.open_inbox(&worker, &a).await;
+    opened.expect("open_inbox");
     broker
 }
 

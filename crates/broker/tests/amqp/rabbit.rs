@@ -8,20 +8,20 @@ use tasker_testkit::management::Management;
 use tasker_testkit::services::amqp_url;
 use uuid::Uuid;
 
-pub struct Rabbit {
-    pub broker: Arc<AmqpBroker>,
-    pub management: Management,
-    pub settings: AmqpSettings,
+pub(crate) struct Rabbit {
+    pub(crate) broker: Arc<AmqpBroker>,
+    pub(crate) management: Management,
+    pub(crate) settings: AmqpSettings,
 }
 
 impl Rabbit {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|_| {})
     }
 
-    pub fn with(change: impl FnOnce(&mut AmqpSettings)) -> Self {
+    pub(crate) fn with(change: impl FnOnce(&mut AmqpSettings)) -> Self {
         let prefix = format!("test-{}", Uuid::new_v4().simple());
-        let mut settings = AmqpSettings::from_url(&amqp_url(), &prefix).unwrap();
+        let mut settings = AmqpSettings::from_url(&amqp_url(), &prefix).expect("a URL");
         settings.connection_name.clone_from(&prefix);
         change(&mut settings);
         let management = Management::shared();
@@ -33,11 +33,11 @@ impl Rabbit {
         }
     }
 
-    pub fn broker(&self) -> &dyn Broker {
+    pub(crate) fn broker(&self) -> &dyn Broker {
         &*self.broker
     }
 
-    pub fn prefix(&self) -> &str {
+    pub(crate) fn prefix(&self) -> &str {
         &self.settings.prefix
     }
 }

@@ -1,10 +1,9 @@
-//! The AMQP broker against a real RabbitMQ: the port's contract, with either kind of queue.
+//! The port's contract, with either kind of queue.
 
-mod rabbit;
-
-use rabbit::Rabbit;
 use tasker_broker::amqp::QueueType;
 use tasker_testkit::broker_suite;
+
+use crate::rabbit::Rabbit;
 
 broker_suite!(Rabbit::new());
 

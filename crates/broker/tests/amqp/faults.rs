@@ -1,0 +1,256 @@
+//! What can go wrong between us and one RabbitMQ that stays up.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde_json::json;
+use tasker_broker::amqp::{AmqpBroker, AmqpSettings, Timeouts};
+use tasker_core::broker::{Address, Broker, BrokerError, Confirmed, Message, Queue};
+use tasker_testkit::build::{endpoint, task_type};
+use tasker_testkit::services::amqp_url;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::rabbit::Rabbit;
+
+const SOON: Duration = Duration::from_secs(30);
+
+fn inbox() -> Queue {
+    Queue::Inbox(task_type("worker"), endpoint("a"))
+}
+
+fn message(to: Address) -> Message {
+    Message {
+        to,
+        id: Uuid::now_v7(),
+        body: Bytes::from_static(b"{}"),
+    }
+}
+
+fn to_inboxes(names: &[&str]) -> Message {
+    let names = names.iter().map(|name| endpoint(name)).collect();
+    message(Address::Inboxes(task_type("worker"), names))
+}
+
+async fn open(broker: &dyn Broker, names: &[&str]) {
+    let declared = broker.declare(&[task_type("worker")]).await;
+    declared.expect("declare");
+    for name in names {
+        let (worker, endpoint) = (task_type("worker"), endpoint(name));
+        let opened = broker.open_inbox(&worker, &endpoint).await;
+        opened.expect("open_inbox");
+    }
+}
+
+/// Tries until it works, as all callers of the port do.
+async fn until<T, E: std::fmt::Debug>(mut attempt: impl AsyncFnMut() -> Result<T, E>) -> T {
+    let deadline = Instant::now() + SOON;
+    loop {
+        match timeout(SOON, attempt()).await.expect("an end in time") {
+            Ok(done) => return done,
+            Err(error) => assert!(Instant::now() < deadline, "still {error:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cut_connections_come_back() {
+    let rabbit = Rabbit::new();
+    let broker = rabbit.broker();
+    open(broker, &["a"]).await;
+    let mut consumer = broker.consume(&inbox(), 10).await.unwrap();
+    broker.publish(to_inboxes(&["a"])).await.unwrap();
+    assert_eq!(consumer.next(10).await.unwrap().len(), 1);
+    for role in ["publish", "consume"] {
+        let name = format!("{} {role}", rabbit.prefix());
+        let publishing = async {
+            let end = Instant::now() + Duration::from_secs(1);
+            while Instant::now() < end {
+                // It fails while the connection is down.
+                broker.publish(to_inboxes(&["a"])).await.ok();
+            }
+        };
+        let management = rabbit.management.clone();
+        let cutting = tokio::task::spawn_blocking(move || management.cut_connections(&name));
+        let ((), cut) = tokio::join!(publishing, cutting);
+        cut.unwrap();
+    }
+    // The consumer of the cut connection ends, after what it had already received.
+    let ended = timeout(SOON, async {
+        loop {
+            if let Err(error) = consumer.next(100).await {
+                return error;
+            }
+        }
+    });
+    let ended = ended.await.expect("the consumer ends");
+    assert!(matches!(ended, BrokerError::Away(_)), "{ended:?}");
+    let confirmed = until(async || broker.publish(to_inboxes(&["a"])).await).await;
+    assert_eq!(confirmed, Confirmed::Routed);
+    let mut consumer = until(async || broker.consume(&inbox(), 10).await).await;
+    let again = timeout(SOON, consumer.next(1)).await.unwrap().unwrap();
+    assert!(again[0].redelivered);
+    assert!(broker.is_up());
+}
+
+#[tokio::test]
+async fn a_closed_port_is_away_and_nothing_hangs() {
+    let port = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let broker = AmqpBroker::new(AmqpSettings::new("127.0.0.1", port));
+    assert!(!broker.is_up());
+    nothing_works(&*broker, Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_away_and_nothing_hangs() {
+    // The kernel accepts; nobody reads.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut settings = AmqpSettings::new("127.0.0.1", listener.local_addr().unwrap().port());
+    settings.timeouts = Timeouts {
+        connect: Duration::from_secs(1),
+        ..Timeouts::default()
+    };
+    let broker = AmqpBroker::new(settings);
+    nothing_works(&*broker, Duration::from_secs(5)).await;
+}
+
+async fn nothing_works(broker: &dyn Broker, within: Duration) {
+    let (worker, a) = (task_type("worker"), endpoint("a"));
+    let everything = async {
+        let errors = [
+            broker.publish(to_inboxes(&["a"])).await.err(),
+            broker.consume(&inbox(), 1).await.err(),
+            broker.declare(std::slice::from_ref(&worker)).await.err(),
+            broker.open_inbox(&worker, &a).await.err(),
+        ];
+        for error in errors {
+            let away = matches!(error, Some(BrokerError::Away(_) | BrokerError::TimedOut(_)));
+            assert!(away, "{error:?}");
+        }
+        assert!(!broker.is_up());
+        broker.close().await;
+    };
+    timeout(within, everything).await.expect("an end in time");
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_denied() {
+    let wrong = |change: fn(&mut AmqpSettings)| {
+        let mut settings = AmqpSettings::from_url(&amqp_url(), "wrong").unwrap();
+        change(&mut settings);
+        AmqpBroker::new(settings)
+    };
+    for broker in [
+        wrong(|settings| settings.password = "wrong".into()),
+        wrong(|settings| settings.virtual_host = "nowhere".into()),
+    ] {
+        let refused = timeout(SOON, broker.publish(to_inboxes(&["a"]))).await;
+        let refused = refused.expect("an end in time");
+        assert!(
+            matches!(refused, Err(BrokerError::Denied(_))),
+            "{refused:?}"
+        );
+        assert!(!broker.is_up());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_queue_ends_its_consumer() {
+    let rabbit = Rabbit::new();
+    let broker = rabbit.broker();
+    open(broker, &["a"]).await;
+    let mut consumer = broker.consume(&inbox(), 10).await.unwrap();
+    let queue = format!("queues/%2f/{}.worker.a", rabbit.prefix());
+    rabbit.management.delete(&queue);
+    let ended = timeout(SOON, consumer.next(1)).await.expect("an end");
+    assert!(matches!(ended, Err(BrokerError::NoQueue(_))), "{ended:?}");
+    assert_eq!(
+        broker.publish(to_inboxes(&["a"])).await,
+        Ok(Confirmed::Unroutable)
+    );
+    open(broker, &["a"]).await;
+    broker.publish(to_inboxes(&["a"])).await.unwrap();
+    let mut consumer = broker.consume(&inbox(), 10).await.unwrap();
+    assert_eq!(consumer.next(10).await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_exchange_is_declared_again_by_its_owner() {
+    let rabbit = Rabbit::new();
+    let broker = rabbit.broker();
+    open(broker, &["a"]).await;
+    let exchange = format!("exchanges/%2f/{}.reports", rabbit.prefix());
+    rabbit.management.delete(&exchange);
+    let report = || message(Address::Reports(task_type("worker"), endpoint("a")));
+    assert!(broker.publish(report()).await.is_err());
+    let confirmed = until(async || broker.publish(report()).await).await;
+    assert_eq!(confirmed, Confirmed::Routed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_queue_that_refuses_is_a_nack() {
+    let rabbit = Rabbit::new();
+    let broker = rabbit.broker();
+    open(broker, &["a", "b"]).await;
+    let policy = json!({
+        "pattern": format!("^{}\\.worker\\.a$", rabbit.prefix()),
+        "apply-to": "queues",
+        "priority": 1,
+        "definition": {"max-length": 1, "overflow": "reject-publish"},
+    });
+    let name = format!("policies/%2f/{}-full", rabbit.prefix());
+    rabbit.management.put(&name, &policy);
+    let refused = async || match broker.publish(to_inboxes(&["a"])).await {
+        Err(BrokerError::Nacked) => Ok(()),
+        other => Err(other),
+    };
+    until(refused).await;
+    assert_eq!(
+        broker.publish(to_inboxes(&["b"])).await,
+        Ok(Confirmed::Routed)
+    );
+    rabbit.management.delete(&name);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bcc_is_not_delivered_and_messages_are_marked_for_disk() {
+    let rabbit = Rabbit::new();
+    let broker = rabbit.broker();
+    open(broker, &["a", "b", "c"]).await;
+    broker.publish(to_inboxes(&["a", "b"])).await.unwrap();
+    let heartbeat = Address::Presence(task_type("worker"), endpoint("a"));
+    broker.publish(message(heartbeat)).await.unwrap();
+    for (queue, mode) in [("worker.a", 2), ("worker.b", 2), ("presence", 1)] {
+        let get = json!({"count": 1, "ackmode": "ack_requeue_false", "encoding": "auto"});
+        let path = format!("queues/%2f/{}.{queue}/get", rabbit.prefix());
+        let message = rabbit.management.post(&path, &get)[0].take();
+        let properties = &message["properties"];
+        assert_eq!(properties["delivery_mode"], mode, "{queue}: {message}");
+        assert_eq!(properties["content_type"], "application/json");
+        assert!(properties["headers"]["BCC"].is_null(), "{message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_under_way_is_confirmed_before_the_end() {
+    let rabbit = Rabbit::new();
+    let broker = rabbit.broker.clone();
+    open(&*broker, &["a"]).await;
+    let publishing = tokio::spawn({
+        let broker = broker.clone();
+        async move { broker.publish(to_inboxes(&["a"])).await }
+    });
+    timeout(SOON, broker.close()).await.expect("an end");
+    // Either it was in time, or it is told that it was not.
+    let published = timeout(SOON, publishing).await.expect("an answer").unwrap();
+    let known = matches!(published, Ok(Confirmed::Routed) | Err(BrokerError::Away(_)));
+    assert!(known, "{published:?}");
+    assert!(!broker.is_up());
+    let refused = broker.publish(to_inboxes(&["a"])).await;
+    assert!(matches!(refused, Err(BrokerError::Away(_))), "{refused:?}");
+}

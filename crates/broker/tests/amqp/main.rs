@@ -1,0 +1,5 @@
+//! The AMQP broker against the real RabbitMQ that all tests share.
+
+mod contract;
+mod faults;
+mod rabbit;
