@@ -1,2 +1,25 @@
-//! tasker
-fn main() {}
+//! `tasker`: one binary, a match of roles.
+
+use std::process::ExitCode;
+
+use tasker::cli::{self, Cli, Command};
+use tasker::commands::{
+    api, change, check_config, completions, demo, endpoint, init, list, show, submit,
+};
+use tasker::exit;
+
+fn main() -> ExitCode {
+    exit::end(match &cli::parse::<Cli>().command {
+        Command::Demo(args) => demo::run(args),
+        Command::Api(args) => api::run(args),
+        Command::Init(args) => init::run(args),
+        Command::Endpoint(command) => endpoint::run(command),
+        Command::Submit(args) => submit::run(args),
+        Command::Show(args) => show::run(args),
+        Command::List(args) => list::run(args),
+        Command::Cancel(args) => change::cancel(args),
+        Command::Retry(args) => change::retry(args),
+        Command::CheckConfig(args) => check_config::run(args),
+        Command::Completions { shell } => completions::run(*shell),
+    })
+}

@@ -1,2 +1,9 @@
-//! tasker
-fn main() {}
+//! `tasker-worker`: performs tasks on an endpoint. Holds no database.
+
+use std::process::ExitCode;
+
+use tasker::{cli, exit, worker};
+
+fn main() -> ExitCode {
+    exit::end(worker::run(&cli::parse::<worker::WorkerArgs>()))
+}

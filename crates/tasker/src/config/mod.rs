@@ -37,10 +37,14 @@ use written::{Lookup, RealLookup};
 pub struct Needs {
     /// `manager.db`.
     pub db: bool,
-    /// `manager.message_queue`.
+    /// `manager.message_queue`, without the account.
     pub message_queue: bool,
-    /// `worker.username` and `worker.password`.
-    pub worker: bool,
+    /// The account of `manager.message_queue`.
+    pub api_account: bool,
+    /// The workers' account: `worker.username` and `worker.password`, or else the API's.
+    pub worker_account: bool,
+    /// The workers' account, if the references to it can be looked up here.
+    pub known_worker_account: bool,
     /// `rabbitmq`.
     pub rabbitmq: bool,
 }
@@ -50,26 +54,45 @@ impl Needs {
     pub const NOTHING: Self = Self {
         db: false,
         message_queue: false,
-        worker: false,
+        api_account: false,
+        worker_account: false,
+        known_worker_account: false,
         rabbitmq: false,
     };
     /// `tasker api`.
     pub const API: Self = Self {
         db: true,
         message_queue: true,
+        api_account: true,
         ..Self::NOTHING
     };
     /// `tasker-worker`.
     pub const WORKER: Self = Self {
         message_queue: true,
-        worker: true,
+        worker_account: true,
+        ..Self::NOTHING
+    };
+    /// `tasker init` of the broker.
+    pub const INIT: Self = Self {
+        message_queue: true,
+        api_account: true,
+        known_worker_account: true,
+        rabbitmq: true,
+        ..Self::NOTHING
+    };
+    /// `tasker endpoint`.
+    pub const ENDPOINT: Self = Self {
+        message_queue: true,
+        rabbitmq: true,
         ..Self::NOTHING
     };
     /// Everything: `tasker check-config`.
     pub const ALL: Self = Self {
         db: true,
         message_queue: true,
-        worker: true,
+        api_account: true,
+        worker_account: true,
+        known_worker_account: false,
         rabbitmq: true,
     };
 }

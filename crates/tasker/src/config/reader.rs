@@ -76,6 +76,15 @@ impl Reader<'_> {
         }
     }
 
+    /// Whether a text is written and its references can be looked up.
+    pub(super) fn can_be_read(&self, written: &Option<Written<String>>) -> bool {
+        match written {
+            None => false,
+            Some(Written::Value(_)) => true,
+            Some(Written::Reference(text)) => expand(text, self.lookup).is_ok(),
+        }
+    }
+
     /// A value that must be there. After a problem it returns a placeholder.
     pub(super) fn required<T: Plain + Clone + Default>(
         &mut self,

@@ -72,7 +72,7 @@ pub(super) fn resolve(
 impl Reader<'_> {
     fn config(&mut self, mode: &str, file: &File, needs: Needs) -> Config {
         let worker = self.worker(file, needs);
-        let needs_account = needs.db || needs.rabbitmq || worker.account.is_none();
+        let needs_account = needs.api_account || (needs.worker_account && worker.account.is_none());
         Config {
             mode: mode.to_owned(),
             task_types: self.task_types(file),
@@ -240,7 +240,10 @@ impl Reader<'_> {
 
     fn worker(&mut self, file: &File, needs: Needs) -> WorkerConfig {
         let keys = file.worker.clone().unwrap_or_default();
-        let has_account = needs.worker && (keys.username.is_some() || keys.password.is_some());
+        let is_written = keys.username.is_some() || keys.password.is_some();
+        let is_known = || self.can_be_read(&keys.username) && self.can_be_read(&keys.password);
+        let has_account =
+            is_written && (needs.worker_account || (needs.known_worker_account && is_known()));
         WorkerConfig {
             account: has_account.then(|| self.account("worker", &keys.username, &keys.password)),
             journal_dir: PathBuf::from(self.text("worker.journal_dir", &keys.journal_dir)),

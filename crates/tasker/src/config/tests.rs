@@ -129,6 +129,22 @@ fn a_worker_needs_no_database_and_an_api_no_worker() {
 
     let text = SAMPLE.replace("rabbitmq:", "worker: {password: '${NOT_SET}'}\nrabbitmq:");
     load_text("development", &text, Needs::API).unwrap();
+    // Where the workers' account is not known, each endpoint has its own.
+    assert!(
+        load_text("development", &text, Needs::INIT)
+            .unwrap()
+            .worker
+            .account
+            .is_none()
+    );
+    let text = SAMPLE.replace("rabbitmq:", "worker: {username: w, password: x}\nrabbitmq:");
+    assert!(
+        load_text("development", &text, Needs::INIT)
+            .unwrap()
+            .worker
+            .account
+            .is_some()
+    );
 }
 
 #[test]
@@ -250,9 +266,9 @@ fn bad_files_are_told_where_and_why() {
             "must be 1 to",
         ),
         (
-            "api:\n  wait_for_sent_ms: 10000\n",
+            "api:\n  wait_for_sent_ms: 10001\n",
             ":13:3",
-            "must be less than timing.lease_s",
+            "must not exceed timing.lease_s",
         ),
         (
             "api:\n  max_payload_bytes: 4194304\n  max_body_bytes: 4194304\n",

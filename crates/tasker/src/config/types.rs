@@ -139,8 +139,8 @@ pub struct MessageQueue {
     pub host: String,
     /// The port.
     pub port: u16,
-    /// The API's account; also the workers', unless `worker.username` is set. `None` if the worker
-    /// has its own and the API's was not needed.
+    /// The API's account; also the workers', unless `worker.username` is set. `None` if it was not
+    /// needed.
     pub account: Option<Credentials>,
     /// The virtual host.
     pub virtual_host: String,

@@ -50,10 +50,10 @@ pub(super) fn check(config: &Config) -> Vec<Broken> {
         ),
     );
     rule(
-        api.wait_for_sent < timing.lease,
+        api.wait_for_sent <= timing.lease,
         &["api.wait_for_sent_ms", "timing.lease_s"],
         format!(
-            "must be less than timing.lease_s ({} s)",
+            "must not exceed timing.lease_s ({} s)",
             timing.lease.as_secs()
         ),
     );
@@ -111,11 +111,28 @@ pub(super) fn check(config: &Config) -> Vec<Broken> {
             format!("must be a prefix of letters, digits, _ and -, is {name:?}"),
         );
     }
+    if let Some(queue) = &config.message_queue
+        && let Some(account) = &queue.account
+    {
+        rule(
+            !account
+                .username
+                .starts_with(&format!("{}.", queue.exchange)),
+            &[
+                "manager.message_queue.username",
+                "manager.message_queue.exchange",
+            ],
+            format!(
+                "must not start with {}. because endpoints' users are called so",
+                queue.exchange
+            ),
+        );
+    }
     if let Some(rabbitmq) = &config.rabbitmq {
         rule(
-            rabbitmq.apiurl.starts_with("http://") || rabbitmq.apiurl.starts_with("https://"),
+            rabbitmq.apiurl.starts_with("http://"),
             &["rabbitmq.apiurl"],
-            "must start with http:// or https://".to_owned(),
+            "must start with http://".to_owned(),
         );
     }
     broken

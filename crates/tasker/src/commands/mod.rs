@@ -1,0 +1,13 @@
+//! The commands of `tasker`, a file each.
+
+pub mod api;
+pub mod change;
+pub mod check_config;
+pub mod completions;
+pub mod demo;
+pub mod endpoint;
+pub mod init;
+pub mod list;
+pub mod show;
+pub mod submit;
+mod view;

@@ -1,0 +1,196 @@
+//! The one place that names concrete backends: configuration → settings, stores, brokers, handlers.
+//!
+//! `tasker-worker` links this file too. It calls nothing of the store's, so the linker leaves the
+//! store and its databases out.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use tasker_api::{ApiSettings, TaskTypeSettings};
+use tasker_broker::amqp::{AmqpBroker, AmqpSettings};
+use tasker_broker::local::LocalBroker;
+use tasker_core::broker::Broker;
+use tasker_core::handler::Handler;
+use tasker_core::schema::PayloadSchema;
+use tasker_core::store::{Store, Timing};
+use tasker_core::{EndpointName, TaskType};
+use tasker_store::{OpenError, StoreOptions};
+use tasker_worker::WorkerSettings;
+use tasker_worker::external::load_handlers;
+use tasker_worker::stub::StubHandler;
+
+use crate::config::{
+    Config, Credentials, DbConfig, MessageQueue, QueueType, Unlisted, WorkerConfig,
+};
+use crate::exit::Failure;
+
+fn database(error: OpenError) -> Failure {
+    match error {
+        OpenError::BadUrl { .. } => Failure::Usage(format!("manager.db.uri: {error}")),
+        OpenError::Unreachable(_) => Failure::Unavailable(error.to_string()),
+        OpenError::Refused(_) => Failure::Failed(error.to_string()),
+    }
+}
+
+/// Opens the ledger. Nothing is connected yet.
+///
+/// # Errors
+/// [`Failure::Usage`] if the URL cannot be used.
+pub fn open_store(db: &DbConfig, timing: Timing) -> Result<Arc<dyn Store>, Failure> {
+    let options = StoreOptions {
+        pool_size: db.pool,
+        timing,
+        verbose: db.verbose,
+        ..StoreOptions::default()
+    };
+    tasker_store::open(db.uri.expose(), &options).map_err(database)
+}
+
+/// Brings the database's schema up to date.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn migrate(db: &DbConfig) -> Result<(), Failure> {
+    tasker_store::migrate(db.uri.expose())
+        .await
+        .map_err(database)
+}
+
+/// Drops everything in the database and makes the schema anew.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn reset(db: &DbConfig) -> Result<(), Failure> {
+    tasker_store::reset(db.uri.expose()).await.map_err(database)
+}
+
+/// Whether the database holds no task.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn is_empty(db: &DbConfig) -> Result<bool, Failure> {
+    tasker_store::is_empty(db.uri.expose())
+        .await
+        .map_err(database)
+}
+
+/// Whether the database's schema is the one that this release needs.
+///
+/// # Errors
+/// [`Failure`]; [`Failure::Unavailable`] if the database is away.
+pub async fn schema_is_current(db: &DbConfig) -> Result<bool, Failure> {
+    tasker_store::schema_is_current(db.uri.expose())
+        .await
+        .map_err(database)
+}
+
+/// RabbitMQ. It connects by itself, for ever.
+#[must_use]
+pub fn rabbitmq(queue: &MessageQueue, account: &Credentials, name: &str) -> Arc<dyn Broker> {
+    let mut settings = AmqpSettings::new(queue.host.clone(), queue.port);
+    settings.username.clone_from(&account.username);
+    settings.password = account.password.expose().into();
+    settings.virtual_host.clone_from(&queue.virtual_host);
+    settings.prefix.clone_from(&queue.exchange);
+    settings.connection_name = name.to_owned();
+    settings.queue_type = match queue.queue_type {
+        QueueType::Classic => tasker_broker::amqp::QueueType::Classic,
+        QueueType::Quorum => tasker_broker::amqp::QueueType::Quorum,
+    };
+    AmqpBroker::new(settings)
+}
+
+/// The broker of a single process.
+#[must_use]
+pub fn local_broker() -> Arc<dyn Broker> {
+    LocalBroker::new()
+}
+
+/// What the API process is told.
+///
+/// # Errors
+/// [`Failure::Usage`] if a payload schema does not compile.
+pub fn api_settings(config: &Config) -> Result<ApiSettings, Failure> {
+    let mut task_types = Vec::with_capacity(config.task_types.len());
+    for task_type in &config.task_types {
+        let schema = task_type
+            .schema
+            .as_ref()
+            .map(PayloadSchema::compile)
+            .transpose();
+        task_types.push(TaskTypeSettings {
+            run_policy: task_type.run_policy,
+            timeout_s: task_type.timeout_s,
+            max_timeout_s: task_type.max_timeout_s,
+            unlisted: match task_type.unlisted {
+                Unlisted::Ignore => tasker_api::Unlisted::Ignore,
+                Unlisted::Perform => tasker_api::Unlisted::Perform,
+            },
+            known_endpoints_only: task_type.known_endpoints_only,
+            schema: schema.map_err(|e| Failure::Usage(format!("{}: {e}", task_type.name)))?,
+            ..TaskTypeSettings::new(task_type.name.clone())
+        });
+    }
+    let api = &config.api;
+    Ok(ApiSettings {
+        task_types,
+        wait_for_endpoints_timeout_s: api.wait_for_endpoints_timeout,
+        wait_for_sent: api.wait_for_sent,
+        max_body_bytes: api.max_body_bytes,
+        max_payload_bytes: api.max_payload_bytes,
+        max_endpoints: api.max_endpoints,
+        http_workers: api.threads,
+        drain_deadline: api.drain,
+        timing: config.timing,
+        ..ApiSettings::default()
+    })
+}
+
+/// What a worker is told.
+#[must_use]
+pub fn worker_settings(
+    config: &WorkerConfig,
+    endpoint: EndpointName,
+    task_type: TaskType,
+) -> WorkerSettings {
+    WorkerSettings {
+        concurrency: config.concurrency,
+        window_tasks: config.window_tasks,
+        window_bytes: config.window_bytes as u64,
+        heartbeat: config.heartbeat,
+        drain_deadline: config.drain,
+        ..WorkerSettings::new(endpoint, task_type, &config.journal_dir)
+    }
+}
+
+/// The handlers of these task types: programs of a folder, or the stub for all of them.
+///
+/// # Errors
+/// [`Failure::Usage`] if a handler of the folder cannot be used, or a task type has none.
+pub fn handlers(
+    types: &[TaskType],
+    dir: &Path,
+    stub: bool,
+) -> Result<BTreeMap<TaskType, Arc<dyn Handler>>, Failure> {
+    if stub {
+        let stub: Arc<dyn Handler> = Arc::new(StubHandler);
+        return Ok(types
+            .iter()
+            .map(|t| (t.clone(), Arc::clone(&stub)))
+            .collect());
+    }
+    let registry = load_handlers(dir).map_err(|e| Failure::Usage(e.to_string()))?;
+    let mut handlers = BTreeMap::new();
+    for task_type in types {
+        let Some(registered) = registry.get(task_type) else {
+            return Err(Failure::Usage(format!(
+                "there is no handler for task type {:?}: {} has no such folder",
+                task_type.as_str(),
+                dir.join(task_type.as_str()).display()
+            )));
+        };
+        handlers.insert(task_type.clone(), Arc::clone(&registered.handler));
+    }
+    Ok(handlers)
+}

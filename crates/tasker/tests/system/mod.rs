@@ -1,0 +1,409 @@
+//! A whole installation for one test: its own database, virtual host, configuration and journals, and
+//! the real programs as processes.
+
+#![allow(dead_code, reason = "every test binary uses a part of it")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tasker_testkit::services;
+
+/// How long any condition may take to become true.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A worker process; killed when dropped.
+pub struct Worker(Child);
+
+impl Worker {
+    /// Kills it as a power cut would.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    /// Ends it as its supervisor would, and waits.
+    pub fn stop(mut self) -> Option<i32> {
+        terminate(&self.0);
+        self.0.wait().unwrap().code()
+    }
+
+    fn end(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn terminate(child: &Child) {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+}
+
+/// An installation.
+pub struct System {
+    dir: tempfile::TempDir,
+    env: Vec<(String, String)>,
+    api: Option<Child>,
+    /// The prefix of its broker objects, also its virtual host and database.
+    pub name: String,
+    /// Where its API answers.
+    pub url: String,
+    management: String,
+}
+
+impl System {
+    /// Makes database and virtual host by `tasker init`; starts nothing yet.
+    pub fn init() -> Self {
+        Self::init_on(&services::amqp_url(), &services::rabbitmq_api())
+    }
+
+    /// The same on another broker.
+    pub fn init_on(amqp: &str, management: &str) -> Self {
+        let name = format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("development.config.yaml"), CONFIG).unwrap();
+        make_handlers(&dir.path().join("handlers"));
+        let (host, port) = host_and_port(amqp);
+        let (api, admin, admin_password) = credentials(management);
+        let pairs = [
+            ("TASKER_DB_URI", format!("{}/{name}", services::mysql_url())),
+            ("TASKER_MQ_HOST", host),
+            ("TASKER_MQ_PORT", port),
+            ("TASKER_WORKER_USER", format!("{name}_worker")),
+            ("TASKER_WORKER_PASSWORD", format!("{name}_secret")),
+            ("T_NAME", name.clone()),
+            ("T_DIR", dir.path().display().to_string()),
+            ("TASKER_RABBITMQ_API", api),
+            ("TASKER_RABBITMQ_ADMIN", admin),
+            ("TASKER_RABBITMQ_ADMIN_PASSWORD", admin_password),
+        ];
+        let env = pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+        let management = management.to_owned();
+        let system = Self {
+            dir,
+            env,
+            api: None,
+            name,
+            url: String::new(),
+            management,
+        };
+        system.tasker_ok(&["init"]);
+        system
+    }
+
+    /// The folder of the test.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Starts the API and waits until it is ready.
+    pub fn start_api(&mut self) {
+        let log = self.dir().join("api.log");
+        let mut command = self.command(env!("CARGO_BIN_EXE_tasker"), &["api"]);
+        command.stdout(file(&log)).stderr(file(&log));
+        self.api = Some(command.spawn().unwrap());
+        self.url = wait_for("the API's address", || {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            let at = text.find("http://127.0.0.1:")?;
+            Some(
+                text[at..]
+                    .chars()
+                    .take_while(|c| !matches!(c, '"' | ' ' | '\n' | ','))
+                    .collect(),
+            )
+        });
+        wait_for("the API to be ready", || {
+            (self.get("/readyz").0 == 200).then_some(())
+        });
+    }
+
+    /// Kills the API as a power cut would.
+    pub fn kill_api(&mut self) {
+        if let Some(mut api) = self.api.take() {
+            let _ = api.kill();
+            let _ = api.wait();
+        }
+    }
+
+    /// Starts a worker of the development account.
+    pub fn start_worker(&self, endpoint: &str, task_type: &str) -> Worker {
+        self.start_worker_with(endpoint, task_type, &[])
+    }
+
+    /// Starts a worker with further environment variables.
+    pub fn start_worker_with(
+        &self,
+        endpoint: &str,
+        task_type: &str,
+        env: &[(&str, &str)],
+    ) -> Worker {
+        let log = self.dir().join(format!("{endpoint}-{task_type}.log"));
+        let args = ["--endpoint", endpoint, "--tasktype", task_type];
+        let mut command = self.command(env!("CARGO_BIN_EXE_tasker-worker"), &args);
+        command
+            .envs(env.iter().copied())
+            .stdout(file(&log))
+            .stderr(file(&log));
+        Worker(command.spawn().unwrap())
+    }
+
+    /// Runs `tasker` to its end.
+    pub fn tasker(&self, args: &[&str]) -> Output {
+        let mut command = self.command(env!("CARGO_BIN_EXE_tasker"), args);
+        command.stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Runs `tasker`, which must succeed, and returns what it printed.
+    pub fn tasker_ok(&self, args: &[&str]) -> String {
+        let output = self.tasker(args);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "tasker {args:?}: {}\n{text}{errors}",
+            output.status
+        );
+        text
+    }
+
+    fn command(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(args);
+        // The plain client commands take no configuration.
+        let is_client = matches!(
+            args.first(),
+            Some(&("submit" | "show" | "list" | "cancel" | "retry"))
+        );
+        if !is_client {
+            command
+                .arg("--config")
+                .arg(self.dir())
+                .args(["--mode", "development"]);
+        }
+        command.env_clear().env("PATH", "/usr/bin:/bin");
+        command.envs(self.env.iter().map(|(k, v)| (k, v)));
+        command
+    }
+
+    /// GET: status and JSON (`null` if it is none).
+    pub fn get(&self, path: &str) -> (u16, Value) {
+        self.send(agent().get(format!("{}{path}", self.url)).call())
+    }
+
+    /// POST of a JSON body: status and JSON.
+    pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.send(agent().post(format!("{}{path}", self.url)).send_json(body))
+    }
+
+    fn send(&self, sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> (u16, Value) {
+        match sent {
+            Ok(mut response) => {
+                let status = response.status().as_u16();
+                (
+                    status,
+                    response.body_mut().read_json().unwrap_or(Value::Null),
+                )
+            }
+            Err(_) => (0, Value::Null),
+        }
+    }
+
+    /// Waits until the answer to a GET fulfils a condition.
+    pub fn wait_until(&self, path: &str, condition: impl Fn(&Value) -> bool) -> Value {
+        let start = Instant::now();
+        loop {
+            let (_, answer) = self.get(path);
+            if condition(&answer) {
+                return answer;
+            }
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{path} stays {answer:#}\n{}",
+                self.logs()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits until a worker is online.
+    pub fn wait_online(&self, endpoint: &str, task_type: &str) {
+        self.wait_until("/endpoints", |answer| {
+            rows(answer, "endpoints").iter().any(|row| {
+                row["name"] == endpoint && row["type"] == task_type && row["online"] == true
+            })
+        });
+    }
+
+    /// The tails of all logs, for a failing test.
+    pub fn logs(&self) -> String {
+        let files = std::fs::read_dir(self.dir())
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.path());
+        let logs = files.filter(|path| path.extension().is_some_and(|e| e == "log"));
+        logs.map(|path| {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let tail: Vec<_> = text.lines().rev().take(15).collect();
+            let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
+            format!("--- {}\n{tail}\n", path.display())
+        })
+        .collect()
+    }
+
+    /// Calls the broker's management API.
+    pub fn manage(&self, method: &str, path: &str) -> (u16, Value) {
+        let (api, user, password) = credentials(&self.management);
+        let token = base64(&format!("{user}:{password}"));
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{api}/api/{path}"))
+            .header("authorization", format!("Basic {token}"))
+            .body(())
+            .unwrap();
+        self.send(agent().run(request))
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        self.kill_api();
+        let _ = self.manage("DELETE", &format!("vhosts/{}", self.name));
+        for user in [self.name.clone(), format!("{}_worker", self.name)] {
+            let _ = self.manage("DELETE", &format!("users/{user}"));
+        }
+    }
+}
+
+/// The array of that name in an answer.
+pub fn rows<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
+    answer[name].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Waits until a condition holds.
+pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_secs(20)))
+        .http_status_as_error(false);
+    config.build().into()
+}
+
+fn file(path: &Path) -> std::fs::File {
+    std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .unwrap()
+}
+
+/// `scheme://user:password@host:port` without its credentials, and these.
+pub fn credentials(url: &str) -> (String, String, String) {
+    let (scheme, rest) = url.split_once("://").unwrap();
+    let (account, address) = rest.rsplit_once('@').unwrap();
+    let (user, password) = account.split_once(':').unwrap_or((account, ""));
+    (
+        format!("{scheme}://{address}"),
+        user.to_owned(),
+        password.to_owned(),
+    )
+}
+
+fn host_and_port(url: &str) -> (String, String) {
+    let (address, ..) = credentials(url);
+    let (_, address) = address.split_once("://").unwrap();
+    let (host, port) = address.split_once(':').unwrap();
+    (host.to_owned(), port.trim_end_matches('/').to_owned())
+}
+
+fn base64(text: &str) -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for chunk in text.as_bytes().chunks(3) {
+        let bits =
+            chunk.iter().fold(0u32, |bits, &b| bits << 8 | u32::from(b)) << (8 * (3 - chunk.len()));
+        for i in 0..4 {
+            let letter = LETTERS[(bits >> (18 - 6 * i)) as usize & 63];
+            out.push(if i <= chunk.len() {
+                char::from(letter)
+            } else {
+                '='
+            });
+        }
+    }
+    out
+}
+
+/// Handlers that answer at once (`worker`) or when a file appears (`backup`), and say which run it was.
+fn make_handlers(dir: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    for (name, script) in [("worker", WORKER), ("backup", BACKUP)] {
+        let folder: PathBuf = dir.join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("handler.yaml"), HANDLER).unwrap();
+        std::fs::write(folder.join("run"), script).unwrap();
+        std::fs::set_permissions(folder.join("run"), PermissionsExt::from_mode(0o755)).unwrap();
+    }
+}
+
+const HANDLER: &str =
+    "protocol: 1\ndescription: a test\ncommand: [run]\ntimeout_s: 120\nenv: [T_DIR]\n";
+
+const WORKER: &str = r#"#!/bin/sh
+echo '{"yiya":"yippie","yeah":1234123}' > "$TASKER_REPLY"
+"#;
+
+const BACKUP: &str = r#"#!/bin/sh
+echo start >> "$T_DIR/backup.runs"
+while [ ! -e "$T_DIR/backup.go" ]; do sleep 0.05; done
+echo '{"saved":true}' > "$TASKER_REPLY"
+"#;
+
+/// Spans short enough for a test; everything else as it is shipped.
+const CONFIG: &str = r"
+task_types: [worker, backup]
+api:
+  port: 0
+  wait_for_endpoints_timeout: 3
+  wait_for_sent_ms: 2000
+manager:
+  db:
+    uri: ${TASKER_DB_URI}
+  message_queue:
+    host: ${TASKER_MQ_HOST}
+    port: ${TASKER_MQ_PORT}
+    username: ${T_NAME}
+    password: ${T_NAME}
+    virtual_host: ${T_NAME}
+    exchange: ${T_NAME}
+rabbitmq:
+  apiurl: ${TASKER_RABBITMQ_API}
+  username: ${TASKER_RABBITMQ_ADMIN}
+  password: ${TASKER_RABBITMQ_ADMIN_PASSWORD}
+worker:
+  username: ${TASKER_WORKER_USER}
+  password: ${TASKER_WORKER_PASSWORD}
+  journal_dir: ${T_DIR}/journals
+  handlers_dir: ${T_DIR}/handlers
+  heartbeat_s: 1
+timing:
+  lease_s: 2
+  ask_every_s: 2
+  offline_after_s: 3
+  lost_after_s: 5
+";

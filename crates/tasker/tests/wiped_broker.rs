@@ -1,0 +1,30 @@
+//! The broker's whole data folder is deleted while a task waits: it still reaches its endpoint, which
+//! had never connected before.
+
+mod system;
+
+use serde_json::json;
+use system::System;
+use tasker_testkit::private_server::{Kind, PrivateServer};
+
+#[test]
+fn a_task_outlives_the_disk_of_the_broker() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = PrivateServer::start(Kind::RabbitMq, dir.path());
+    let mut system = System::init_on(&broker.url(), &broker.management_url());
+    system.start_api();
+    let body = json!({"identifier": "survivor", "endpoints": ["console9"]});
+    let (status, _) = system.post("/worker", &body);
+    assert_eq!(status, 201);
+
+    broker.stop();
+    broker.wipe();
+    broker.restart();
+    // Accounts lie on the broker's disk; the administrator's one command brings them back.
+    system.tasker_ok(&["init", "--rabbitmq"]);
+    let _worker = system.start_worker("console9", "worker");
+    let answer = system.wait_until("/worker/survivor", |answer| {
+        answer["task"]["status"] == "DONE"
+    });
+    assert_eq!(answer["summary"]["failed"], 0);
+}
