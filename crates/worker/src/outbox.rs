@@ -82,7 +82,9 @@ impl Outbox {
     pub(crate) fn put_back(&self, items: Vec<(TaskUid, What)>) {
         let mut inner = self.lock();
         for (uid, what) in items.into_iter().rev() {
-            let Inner { order, what: newer, .. } = &mut *inner;
+            let Inner {
+                order, what: newer, ..
+            } = &mut *inner;
             if let Entry::Vacant(place) = newer.entry(uid) {
                 place.insert(what);
                 order.push_front(uid);

@@ -201,7 +201,7 @@ mod tests {
                 "description: x\ndescription: y\ncommand: [run]\n",
                 "duplicate",
             ),
-            ("\t", "line 1"),
+            ("description: x\n\t- y\n", "line 2"),
         ] {
             let fault = parse(text).unwrap_err();
             assert!(fault.contains(expected), "{text:?}: {fault:?}");

@@ -148,21 +148,27 @@ impl Index {
                 };
                 self.put(task.uid, known);
             }
-            Record::Start(start) => self.change(start.uid, start.attempt, |known| {
+            Record::Start(start) => self.change_open(start.uid, start.attempt, |known| {
                 known.phase = Phase::Started;
                 known.run = start.run;
                 known.cut_off = start.cut_off;
                 known.since = instant_of(start.at);
             }),
-            Record::Released(released) => self.change(released.uid, released.attempt, |known| {
-                known.phase = Phase::Claimed;
-                known.run = released.run;
-                known.cut_off = released.cut_off;
-            }),
+            Record::Released(released) => {
+                self.change_open(released.uid, released.attempt, |known| {
+                    known.phase = Phase::Claimed;
+                    known.run = released.run;
+                    known.cut_off = released.cut_off;
+                })
+            }
             Record::End(end) => {
                 let older = self.tasks.get(&end.uid);
-                // Of an attempt that a later one has replaced.
-                if older.is_some_and(|known| known.attempt > end.attempt) {
+                // Of an attempt that a later one has replaced, or that has ended already.
+                let is_over = |known: &Known| {
+                    known.attempt > end.attempt
+                        || (known.attempt == end.attempt && matches!(known.phase, Phase::Ended(_)))
+                };
+                if older.is_some_and(is_over) {
                     return;
                 }
                 let known = Known {
@@ -176,7 +182,13 @@ impl Index {
                 self.put(end.uid, known);
             }
             Record::Reported { uid, attempt } => {
-                self.change(uid, attempt, |known| known.is_reported = true);
+                let known = self
+                    .tasks
+                    .get_mut(&uid)
+                    .filter(|known| known.attempt == attempt);
+                if let Some(known) = known.filter(|known| matches!(known.phase, Phase::Ended(_))) {
+                    known.is_reported = true;
+                }
             }
             Record::Tombstone(tombstone) => {
                 if let Some(known) = self.tasks.get(&tombstone.uid) {
@@ -246,11 +258,12 @@ impl Index {
         }
     }
 
-    fn change(&mut self, uid: TaskUid, attempt: u32, change: impl FnOnce(&mut Known)) {
+    /// Changes an attempt that is not over and was not replaced.
+    fn change_open(&mut self, uid: TaskUid, attempt: u32, change: impl FnOnce(&mut Known)) {
         let Some(known) = self.tasks.get(&uid) else {
             return;
         };
-        if known.attempt == attempt {
+        if known.attempt == attempt && known.is_open() {
             let mut known = known.clone();
             change(&mut known);
             self.put(uid, known);

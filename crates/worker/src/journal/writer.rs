@@ -43,7 +43,7 @@ impl Writer {
     }
 
     /// Writes of the batch first, together; then reads, which may be about what was just written.
-    fn serve(&mut self, batch: Vec<Request>) {
+    pub(super) fn serve(&mut self, batch: Vec<Request>) {
         let mut records = Vec::new();
         let mut waiters: Vec<Waiter> = Vec::new();
         let mut reads = Vec::new();
