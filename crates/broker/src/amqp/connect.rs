@@ -8,7 +8,6 @@ use lapin::tcp::AsyncTcpStream;
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use lapin::{Channel, Connection, ConnectionProperties};
 use tasker_core::broker::BrokerError;
-
 use tokio_util::sync::CancellationToken;
 
 use super::error::{meaning, within};
@@ -18,24 +17,55 @@ use super::settings::{AmqpSettings, Timeouts};
 #[derive(Debug)]
 pub(super) struct Live {
     connection: Connection,
-    socket: Socket,
+    socket: Owned,
     /// Cancelled by whoever found out that the connection is of no use.
     pub(super) doubted: CancellationToken,
     timeouts: Timeouts,
 }
 
-/// A second handle to the connection's socket. lapin writes nothing at all on a connection that the
-/// broker blocked, not even its end, and it cannot stop a handshake; shutting the socket down ends
-/// lapin's thread in every state.
-#[derive(Debug, Clone, Default)]
-struct Socket(Arc<OnceLock<TcpStream>>);
+/// A second handle to the socket of a connection or of an attempt. lapin writes nothing at all on a
+/// connection that the broker blocked, not even its end, and it cannot stop a handshake; shutting
+/// the socket down ends lapin's thread in every state.
+#[derive(Debug, Default)]
+struct Socket {
+    twin: OnceLock<TcpStream>,
+    given_up: CancellationToken,
+}
 
 impl Socket {
+    /// Connects, in lapin's thread.
+    async fn dial(&self, host: &str, port: u16) -> std::io::Result<tokio::net::TcpStream> {
+        let gone = || std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let dialing = tokio::net::TcpStream::connect((host, port));
+        let stream = self.given_up.run_until_cancelled(dialing).await;
+        let stream = stream.ok_or_else(gone)??;
+        stream.set_nodelay(true)?;
+        let stream = stream.into_std()?;
+        let twin = stream.try_clone()?;
+        self.twin.get_or_init(|| twin);
+        // Looked at after the twin was left: one of the two ends the connection.
+        if self.given_up.is_cancelled() {
+            return Err(gone());
+        }
+        tokio::net::TcpStream::from_std(stream)
+    }
+
     fn shut_down(&self) {
-        if let Some(socket) = self.0.get() {
+        self.given_up.cancel();
+        if let Some(socket) = self.twin.get() {
             // It fails when the peer has closed it already, which is as well.
             let _ = socket.shutdown(Shutdown::Both);
         }
+    }
+}
+
+/// Shuts the socket down when it is dropped.
+#[derive(Debug, Default)]
+struct Owned(Arc<Socket>);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.shut_down();
     }
 }
 
@@ -46,38 +76,19 @@ pub(super) async fn connect(settings: &AmqpSettings, role: &str) -> Result<Live,
     // lapin's own recovery stays off: the supervisor builds whole connections instead.
     let properties = ConnectionProperties::default().with_connection_name(name.as_str().into());
     let runtime = lapin::runtime::default_runtime().map_err(|error| meaning(&error))?;
-    let socket = Socket::default();
-    let kept = socket.clone();
-    let limit = timeouts.connect;
+    let socket = Owned::default();
+    let dialed = socket.0.clone();
     let dial = async move |uri: AMQPUri, _| {
-        let address = (uri.authority.host.as_str(), uri.authority.port);
-        let stream = tokio::time::timeout(limit, tokio::net::TcpStream::connect(address))
-            .await
-            .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
-        stream.set_nodelay(true)?;
-        let stream = stream.into_std()?;
-        let twin = stream.try_clone()?;
-        kept.0.get_or_init(|| twin);
-        let stream = tokio::net::TcpStream::from_std(stream)?;
+        let stream = dialed.dial(&uri.authority.host, uri.authority.port).await?;
         Ok(AsyncTcpStream::Plain(Compat::new(stream)))
     };
-    let connected = within(
-        limit,
-        Connection::connector(uri(settings), runtime, dial, properties),
-    )
-    .await;
-    match connected {
-        Ok(connection) => Ok(Live {
-            connection,
-            socket,
-            doubted: CancellationToken::new(),
-            timeouts,
-        }),
-        Err(error) => {
-            socket.shut_down();
-            Err(error)
-        }
-    }
+    let connecting = Connection::connector(uri(settings), runtime, dial, properties);
+    Ok(Live {
+        connection: within(timeouts.connect, connecting).await?,
+        socket,
+        doubted: CancellationToken::new(),
+        timeouts,
+    })
 }
 
 fn uri(settings: &AmqpSettings) -> AMQPUri {
@@ -125,17 +136,11 @@ impl Live {
         result
     }
 
-    /// Ends it: orderly if the broker answers in time, and surely.
+    /// Ends it: orderly if the broker answers in time, and surely, whoever still holds it.
     pub(super) async fn end(&self) {
         let closing = self.connection.close(200, "OK".into());
         // An error means that it is closed already.
         let _ = within(self.timeouts.close, closing).await;
-        self.socket.shut_down();
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        self.socket.shut_down();
+        self.socket.0.shut_down();
     }
 }
