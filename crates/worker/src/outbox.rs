@@ -80,6 +80,10 @@ impl Outbox {
 
     /// Puts items back that were not sent, before all others. What came meanwhile is newer and stays.
     pub(crate) fn put_back(&self, items: Vec<(TaskUid, What)>) {
+        if items.is_empty() {
+            // Nothing has changed; to say so would wake the reporter for ever.
+            return;
+        }
         let mut inner = self.lock();
         for (uid, what) in items.into_iter().rev() {
             let Inner {
@@ -147,5 +151,13 @@ mod tests {
             [a, c, b]
         );
         assert!(matches!(again[2].1, What::This(..)));
+    }
+
+    #[tokio::test]
+    async fn nothing_put_back_wakes_nobody() {
+        let outbox = Outbox::default();
+        outbox.put_back(Vec::new());
+        let woken = tokio::time::timeout(std::time::Duration::ZERO, outbox.changed()).await;
+        assert!(woken.is_err());
     }
 }
