@@ -26,13 +26,19 @@ pub(crate) fn settle_now(task: &mut TaskHead, now: DateTime<Utc>) -> Option<Task
     Some(next)
 }
 
-/// The next deadline of a task that the scheduler acts on.
-pub(crate) fn next_deadline(task: &TaskHead, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+/// The next deadline of a task that the scheduler acts on. The end of its life stays one until it
+/// was acted on, even if it has passed: only the scheduler itself knows that (`is_end_handled`).
+pub(crate) fn next_deadline(
+    task: &TaskHead,
+    now: DateTime<Utc>,
+    is_end_handled: bool,
+) -> Option<DateTime<Utc>> {
     let is_waiting = matches!(task.status, TaskStatus::Created | TaskStatus::Sent);
     // Once a listed task is DONE it has no open row that could expire; the others may have.
     let may_expire = task.status != TaskStatus::Done || task.audience != Audience::Listed;
+    let is_alive = now < task.expires_at;
     let wait = (is_waiting && now < task.wait_until).then_some(task.wait_until);
-    let end = (may_expire && now < task.expires_at).then_some(task.expires_at);
+    let end = (may_expire && (is_alive || !is_end_handled)).then_some(task.expires_at);
     match (wait, end) {
         (Some(wait), Some(end)) => Some(wait.min(end)),
         (wait, end) => wait.or(end),

@@ -36,7 +36,7 @@ pub(super) async fn cancel(
             tasks::settled_at.eq(stored(now)),
             tasks::publish_due_at.eq(stored(now + span(*lease))),
             tasks::publish_owner.eq(owner.0.as_bytes().to_vec()),
-            tasks::due_at.eq(next_deadline(&task, now).map(stored)),
+            tasks::due_at.eq(next_deadline(&task, now, false).map(stored)),
         ))
         .execute(conn)
         .await?;

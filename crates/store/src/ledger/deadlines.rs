@@ -9,8 +9,9 @@ use diesel_async::RunQueryDsl;
 use tasker_core::id::TaskId;
 use tasker_core::state::ResponseState;
 
-use super::locked::{Settled, lock_tasks, settle_and_save};
+use super::locked::{Settled, lock_tasks, save_task};
 use super::{Conn, now};
+use crate::apply::{next_deadline, settle_now};
 use crate::batch::at_most;
 use crate::failure::Failure;
 use crate::rows::stored;
@@ -40,7 +41,10 @@ pub(super) async fn settle_due(conn: &mut Conn, limit: &u32) -> Result<(Settled,
         // Rows that were received in an earlier attempt and are missing in the last one.
         let left = left.get(&task.id).copied().unwrap_or(0);
         task.counts.received = task.counts.received.saturating_sub(left);
-        settle_and_save(conn, task, now, &mut settled).await?;
+        if let Some(status) = settle_now(task, now) {
+            settled.push((task.uid, status));
+        }
+        save_task(conn, task, next_deadline(task, now, true)).await?;
     }
     Ok((settled, is_more_due))
 }

@@ -62,7 +62,7 @@ pub(super) async fn settle_and_save(
     if let Some(status) = settle_now(task, now) {
         settled.push((task.uid, status));
     }
-    save_task(conn, task, next_deadline(task, now)).await
+    save_task(conn, task, next_deadline(task, now, false)).await
 }
 
 /// Writes back what operations change of a task: status, counters, deadlines.

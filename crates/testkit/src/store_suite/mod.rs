@@ -1,0 +1,180 @@
+//! The conformance suite of the Store port: what every backend promises, one function a promise.
+//!
+//! A backend hands in a [`Ledger`], one fresh database a test, and calls
+//! [`store_suite!`](crate::store_suite!).
+
+pub mod asking;
+pub mod cancelling;
+pub mod creating;
+pub mod deadlines;
+pub mod listening;
+mod probe;
+pub mod reading;
+pub mod recording;
+pub mod relaying;
+pub mod retrying;
+pub mod strangers;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tasker_core::store::{Store, Timing};
+
+pub use probe::Probe;
+
+/// One fresh database of a backend.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Opens it as one more process would.
+    async fn open(&self, timing: Timing) -> Arc<dyn Store>;
+    /// Removes it.
+    async fn remove(self: Box<Self>);
+}
+
+/// A span that does not end within a test.
+pub const LONG: Duration = Duration::from_secs(3600);
+
+/// Nothing becomes due by the clock: leases, asks and silences last longer than any test.
+#[must_use]
+pub const fn patient() -> Timing {
+    Timing {
+        lease: LONG,
+        ask_every: LONG,
+        offline_after: LONG,
+        lost_after: LONG,
+    }
+}
+
+/// Makes one `#[tokio::test]` of every promise. The argument is an async function that makes a
+/// fresh [`Ledger`], boxed.
+#[macro_export]
+macro_rules! store_suite {
+    ($make:path) => {
+        $crate::store_suite! { @tests $make;
+            creating: a_task_is_stored_whole,
+            creating: the_same_request_again_is_the_same_task,
+            creating: another_request_with_the_identifier_is_refused,
+            creating: keys_are_compared_within_a_batch_too,
+            creating: names_are_compared_byte_by_byte,
+            creating: clients_and_types_do_not_share_identifiers,
+            creating: a_hundred_identical_requests_make_one_task,
+            creating: overlapping_batches_store_every_key_once,
+            creating: a_list_may_have_fifty_thousand_names,
+            creating: payload_bytes_are_kept,
+            creating: another_process_reads_what_was_stored,
+            reading: tasks_are_listed_newest_first_in_pages,
+            reading: tasks_are_listed_by_status,
+            reading: lists_show_only_the_clients_own,
+            reading: responses_are_paged_and_filtered,
+            reading: missing_answers_have_their_reasons,
+            reading: what_does_not_exist_is_not_found,
+            reading: the_clock_runs_forward,
+            relaying: a_new_task_belongs_to_its_process_until_the_lease_ends,
+            relaying: a_confirmed_task_is_sent_and_not_taken_again,
+            relaying: relays_never_take_the_same_task,
+            relaying: an_expired_task_is_not_published,
+            relaying: a_confirm_does_not_undo_a_settled_status,
+            relaying: a_cancel_outlives_the_confirm_of_its_task,
+            recording: a_response_goes_through_its_states,
+            recording: reports_may_skip_states,
+            recording: reports_of_one_batch_apply_in_order,
+            recording: what_is_known_changes_nothing,
+            recording: outcomes_keep_their_outputs,
+            recording: an_outcome_without_a_number_gets_one,
+            recording: progress_is_replaced_by_newer_progress,
+            recording: times_come_from_ages,
+            recording: reports_that_lie_are_refused,
+            recording: the_last_row_settles_once,
+            recording: many_recorders_lose_no_count,
+            recording: late_answers_complete_an_incomplete_task,
+            strangers: nobody_else_answers_for_a_list,
+            strangers: a_task_of_another_type_is_not_answered,
+            strangers: subscribers_of_an_open_task_are_expected_in_time,
+            strangers: a_subscriber_after_the_wait_is_late,
+            strangers: everybody_may_perform_without_being_expected,
+            strangers: a_reporting_endpoint_is_known,
+            listening: a_first_hello_makes_the_worker_known,
+            listening: the_same_journal_changes_nothing,
+            listening: a_new_journal_interrupts_once_runs,
+            listening: a_new_journal_repeats_idempotent_runs,
+            listening: a_new_journal_settles_what_it_ends,
+            listening: a_fresh_journal_hears_what_it_had,
+            listening: a_hello_hears_of_cancels,
+            listening: hellos_may_collide,
+            listening: heartbeats_keep_workers_online,
+            asking: only_live_endpoints_are_asked,
+            asking: a_row_is_asked_again_after_a_while,
+            asking: final_rows_are_not_asked,
+            asking: expired_tasks_are_not_asked,
+            asking: cancelled_tasks_are_asked_for_their_end,
+            asking: schedulers_share_the_asks,
+            cancelling: a_cancel_is_stored_and_due,
+            cancelling: cancelling_twice_changes_nothing,
+            cancelling: what_is_done_cannot_be_cancelled,
+            cancelling: an_incomplete_task_can_be_cancelled,
+            cancelling: a_tombstone_confirms_a_cancel,
+            cancelling: a_cancelled_task_stays_cancelled,
+            cancelling: an_unknown_task_is_refused,
+            retrying: only_the_chosen_responses_are_tried_again,
+            retrying: endpoints_can_be_chosen,
+            retrying: a_task_under_way_is_not_retried,
+            retrying: nothing_to_retry_changes_nothing,
+            retrying: an_expired_task_gets_a_new_life,
+            retrying: a_retry_outdates_the_attempt_before,
+            retrying: a_retry_without_time_is_judged_at_the_next_deadline,
+            deadlines: a_task_that_nobody_received_is_incomplete,
+            deadlines: a_task_that_all_received_goes_on,
+            deadlines: an_open_task_is_done_after_the_wait,
+            deadlines: waiting_rows_expire,
+            deadlines: retrying_rows_expire_and_are_missing,
+            deadlines: cancelled_rows_expire,
+            deadlines: deadlines_are_taken_in_portions,
+            deadlines: schedulers_settle_a_task_once,
+            deadlines: runs_of_silent_endpoints_are_presumed_lost,
+            deadlines: the_time_out_of_a_run_is_waited_for,
+            deadlines: a_true_outcome_replaces_a_presumed_one,
+            deadlines: lost_runs_are_taken_in_portions,
+        }
+    };
+    (@tests $make:path; $($module:ident: $promise:ident,)+) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $promise() {
+                let ledger = $make().await;
+                $crate::store_suite::$module::$promise(&*ledger).await;
+                $crate::store_suite::Ledger::remove(ledger).await;
+            }
+        )+
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_promise_is_called() {
+        let called = include_str!("mod.rs");
+        for (module, source) in [
+            ("asking", include_str!("asking.rs")),
+            ("cancelling", include_str!("cancelling.rs")),
+            ("creating", include_str!("creating.rs")),
+            ("deadlines", include_str!("deadlines.rs")),
+            ("listening", include_str!("listening.rs")),
+            ("reading", include_str!("reading.rs")),
+            ("recording", include_str!("recording.rs")),
+            ("relaying", include_str!("relaying.rs")),
+            ("retrying", include_str!("retrying.rs")),
+            ("strangers", include_str!("strangers.rs")),
+        ] {
+            for line in source.lines() {
+                if let Some(rest) = line.strip_prefix("pub async fn ") {
+                    let name = rest.split('(').next().unwrap_or_default();
+                    assert!(
+                        called.contains(&format!("{module}: {name},")),
+                        "{module}::{name}"
+                    );
+                }
+            }
+        }
+    }
+}
