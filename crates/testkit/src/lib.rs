@@ -3,5 +3,6 @@
 pub mod broker_suite;
 pub mod build;
 pub mod management;
+pub mod private_server;
 pub mod services;
 pub mod store_suite;

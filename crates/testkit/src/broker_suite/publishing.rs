@@ -56,6 +56,7 @@ pub async fn hundreds_of_publishes_are_confirmed_each_for_itself(broker: &dyn Br
             assert_eq!(confirmed, Ok(wanted), "round {round}, publish {n}");
         }
         let mut arrived = drain(broker, &inbox("a")).await;
+        arrived.retain(|body| body.starts_with(&format!("{round}/")));
         arrived.sort_unstable();
         routed.sort_unstable();
         assert_eq!(arrived, routed, "round {round}");
