@@ -53,6 +53,11 @@ impl Courier {
         self.broker.is_up()
     }
 
+    /// Whether the topology was declared since the start, so that workers can speak.
+    pub(crate) fn is_declared(&self) -> bool {
+        *self.declared.borrow() > 0
+    }
+
     /// Counts the successful declarations: it changes whenever the broker has come back.
     pub(crate) fn returns(&self) -> watch::Receiver<u64> {
         self.declared.subscribe()

@@ -73,7 +73,7 @@ pub async fn serve(
     let board = Arc::new(Board::default());
     let fleet = Arc::new(Fleet::default());
     let asks = Arc::new(Notify::new());
-    let courier = Arc::new(Courier::new(Arc::clone(&broker), Arc::clone(&metrics)));
+    let courier = Arc::new(Courier::new(broker, Arc::clone(&metrics)));
     let (relay_desk, relay) = relay(
         Arc::clone(&store),
         Arc::clone(&courier),
@@ -103,7 +103,7 @@ pub async fn serve(
         long_polls: Arc::new(Semaphore::new(settings.long_polls)),
         settings: Arc::clone(&settings),
         store,
-        broker,
+        courier,
         intake,
         relay: relay_desk,
         board,

@@ -39,7 +39,7 @@ pub(crate) async fn read_optional(
 ) -> Result<Option<Body>, Problem> {
     let typed = check_type(req);
     if let (Err(problem), true) = (&typed, req.headers().contains_key(CONTENT_TYPE)) {
-        return Err(Problem::new(problem.code, WANTED).closing());
+        return Err(Problem::new(problem.code, WANTED));
     }
     check_encoding(req)?;
     let body = read_bytes(req, payload, desk).await?;
@@ -59,7 +59,7 @@ fn check_type(req: &HttpRequest) -> Result<(), Problem> {
         _ => false,
     };
     if !is_json {
-        return Err(Problem::new(Code::WrongContentType, WANTED).closing());
+        return Err(Problem::new(Code::WrongContentType, WANTED));
     }
     check_encoding(req)
 }
@@ -68,7 +68,7 @@ fn check_encoding(req: &HttpRequest) -> Result<(), Problem> {
     let mut encodings = req.headers().get_all(CONTENT_ENCODING);
     if encodings.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
         let detail = "Send the body as it is, without Content-Encoding.";
-        return Err(Problem::new(Code::ContentEncoding, detail).closing());
+        return Err(Problem::new(Code::ContentEncoding, detail));
     }
     Ok(())
 }
@@ -96,7 +96,7 @@ async fn read_bytes(
     let limit = desk.settings.max_body_bytes;
     let too_large = || {
         let detail = format!("At most {limit} bytes are allowed.");
-        Problem::new(Code::BodyTooLarge, detail).closing()
+        Problem::new(Code::BodyTooLarge, detail)
     };
     // Refused before a byte of it is read.
     let announced = req.headers().get(CONTENT_LENGTH);
@@ -111,12 +111,12 @@ async fn read_bytes(
         let chunk = match timeout_at(deadline.into(), payload.next()).await {
             Err(_) => {
                 let detail = format!("It must arrive within {:?}.", desk.settings.body_timeout);
-                return Err(Problem::new(Code::SlowBody, detail).closing());
+                return Err(Problem::new(Code::SlowBody, detail));
             }
             Ok(None) => break,
             Ok(Some(Err(_))) => {
                 let detail = "The connection broke, or the framing of the body is wrong.";
-                return Err(Problem::new(Code::BrokenBody, detail).closing());
+                return Err(Problem::new(Code::BrokenBody, detail));
             }
             Ok(Some(Ok(chunk))) => chunk,
         };
@@ -131,7 +131,7 @@ async fn read_bytes(
                 .try_acquire_many_owned(u32::try_from(wanted).unwrap_or(u32::MAX))
                 .map_err(|_| {
                     let detail = "Too many large requests are under way; try again.";
-                    Problem::new(Code::Overloaded, detail).closing()
+                    Problem::new(Code::Overloaded, detail)
                 })?;
             match &mut memory {
                 Some(memory) => memory.merge(more),

@@ -90,7 +90,7 @@ pub(crate) async fn create(
     let accepted = timeout(ANSWER_WITHIN, desk.intake.accept(task)).await;
     match accepted.unwrap_or(Err(NotAccepted::Unavailable)) {
         Ok(Accepted::New { task, sent }) => {
-            let is_sent = desk.broker.is_up()
+            let is_sent = desk.courier.is_up()
                 && matches!(timeout(desk.settings.wait_for_sent, sent).await, Ok(Ok(())));
             if is_sent {
                 respond(StatusCode::CREATED, &task, Some(TaskStatus::Sent))

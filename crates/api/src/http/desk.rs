@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
-use tasker_core::broker::Broker;
 use tasker_core::store::{Store, StoreError};
 use tasker_core::task::Task;
 use tasker_core::{Client, Identifier, ProcessId};
@@ -14,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::problem::{Code, Problem};
 use crate::accept::Intake;
 use crate::board::Board;
+use crate::courier::Courier;
 use crate::fault::Faults;
 use crate::fleet::Fleet;
 use crate::metrics::Metrics;
@@ -25,7 +25,7 @@ use crate::validate::name;
 pub(crate) struct Desk {
     pub(crate) settings: Arc<ApiSettings>,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) courier: Arc<Courier>,
     pub(crate) intake: Intake,
     pub(crate) relay: RelayDesk,
     pub(crate) board: Arc<Board>,

@@ -9,6 +9,7 @@ mod problem;
 mod query;
 mod read;
 mod service;
+mod unread;
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -101,7 +102,7 @@ async fn nothing_here() -> Result<HttpResponse, Problem> {
 
 /// Times every request, and counts and logs every refusal.
 async fn observe(
-    req: ServiceRequest,
+    mut req: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let started_at = Instant::now();
@@ -111,7 +112,9 @@ async fn observe(
         _ => "other",
     };
     let desk = req.app_data::<web::Data<Desk>>().cloned();
-    let response = next.call(req).await?;
+    let body = unread::keep(&mut req);
+    let mut response = next.call(req).await?;
+    unread::attach(body, response.response_mut());
     let Some(desk) = desk else {
         return Ok(response);
     };

@@ -94,7 +94,6 @@ pub(crate) struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     allow: Option<&'static str>,
-    closes: bool,
 }
 
 /// Seconds after which a client may try again.
@@ -155,7 +154,6 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             allow: None,
-            closes: false,
         }
     }
 
@@ -174,12 +172,6 @@ impl Problem {
     /// The methods that are allowed.
     pub(crate) const fn allow(mut self, methods: &'static str) -> Self {
         self.allow = Some(methods);
-        self
-    }
-
-    /// Ends the connection: what the client still sends is not worth reading.
-    pub(crate) const fn closing(mut self) -> Self {
-        self.closes = true;
         self
     }
 
@@ -261,9 +253,6 @@ impl ResponseError for Problem {
         }
         if let Some(methods) = self.allow {
             response.insert_header((ALLOW, methods));
-        }
-        if self.closes {
-            response.force_close();
         }
         // Expect safety: strings, numbers and lists of them always serialise.
         let json = serde_json::to_vec(&body).expect("a problem serialises");

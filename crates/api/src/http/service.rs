@@ -64,8 +64,10 @@ pub(crate) async fn healthz() -> HttpResponse {
 pub(crate) async fn readyz(desk: web::Data<Desk>) -> Result<HttpResponse, Problem> {
     let clock = desk.ledger(|store| async move { store.now().await });
     let has_store = matches!(timeout(READY_WITHIN, clock).await, Ok(Ok(_)));
-    let has_broker = desk.broker.is_up();
-    if has_store && has_broker && !desk.stopping.is_cancelled() {
+    let has_broker = desk.courier.is_up();
+    let is_declared = !has_broker || desk.courier.is_declared();
+    let is_stopping = desk.stopping.is_cancelled();
+    if has_store && has_broker && is_declared && !is_stopping {
         return Ok(HttpResponse::Ok().json(Health { status: "ok" }));
     }
     let mut problem = Problem::new(Code::NotReady, "See `errors`.");
@@ -77,10 +79,11 @@ pub(crate) async fn readyz(desk: web::Data<Desk>) -> Result<HttpResponse, Proble
             "the broker does not answer; tasks are stored and published later",
         ),
         (
-            "process",
-            !desk.stopping.is_cancelled(),
-            "the process is stopping",
+            "topology",
+            is_declared,
+            "the broker's exchanges and queues are not declared yet",
         ),
+        ("process", !is_stopping, "the process is stopping"),
     ] {
         if !is_there {
             problem = problem.with(part, message);

@@ -1,0 +1,16 @@
+//! The API process over real HTTP, on SQLite and the in-process broker.
+
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
+
+mod app;
+mod bad_input;
+mod changes;
+mod faulty;
+mod idempotency;
+mod line;
+mod reading;
+mod reporting;
+mod service;
+mod unavailable;
+mod wire_faults;
+mod worker;
