@@ -2,7 +2,7 @@
 //! tests; the ledger itself never changes its schema.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
@@ -269,7 +269,7 @@ async fn is_file(path: &Path) -> bool {
     tokio::fs::try_exists(path).await.unwrap_or(false)
 }
 
-fn open_file(path: &PathBuf) -> Result<SqliteConnection, Source> {
+fn open_file(path: &Path) -> Result<SqliteConnection, Source> {
     let path = path.to_str().ok_or("the path is not UTF-8")?;
     let mut conn = SqliteConnection::establish(path)?;
     conn.batch_execute(&crate::sqlite::settings(false))?;

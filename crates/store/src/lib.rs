@@ -1,19 +1,24 @@
 //! The ledger on MySQL, MariaDB and SQLite: the Store port of `tasker-core` on diesel.
 //!
-//! The queries in `ledger/` are written once and compiled twice, as a child of [`mysql`] and of
-//! [`sqlite`]; each says what a connection is, how a transaction begins, and the few statements
+//! The queries in `ledger/` are written once and compiled twice, as a child of `mysql` and of
+//! `sqlite`; each says what a connection is, how a transaction begins, and the few statements
 //! that differ. Every operation goes through one door (`ledger/door.rs`): a spawned transaction,
 //! bounded in time, tried again as a whole when it loses a race.
 //!
 //! # Layout
 //!
-//! * [`admin`]: prepare a database (migrations), look whether it is prepared
-//! * [`options`]: where a ledger is and how it is opened
-//! * [`schema`], [`rows`]: the tables, and their way to and from the words of `core`
-//! * [`failure`]: what an error of the database means
-//! * [`apply`]: what a report does to a row, a pure function
+//! * `admin`: prepare a database (migrations), look whether it is prepared
+//! * `options`: where a ledger is and how it is opened
+//! * `schema`, `rows`: the tables, and their way to and from the words of `core`
+//! * `failure`: what an error of the database means
+//! * `apply`: what a report does to a row, a pure function
 //! * `ledger/`: the operations
-//! * [`mysql`], [`sqlite`]: the two databases
+//! * `mysql`, `sqlite`: the two databases
+
+#![allow(
+    clippy::duplicate_mod,
+    reason = "the queries are compiled once for each database"
+)]
 
 mod admin;
 mod apply;

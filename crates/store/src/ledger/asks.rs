@@ -19,6 +19,9 @@ use crate::failure::Failure;
 use crate::rows::{span, stored};
 use crate::schema::{endpoints, responses, tasks};
 
+/// What decides how a task is asked about: its id, uid, status, end, and bytes.
+type Sent = (TaskId, Vec<u8>, i16, NaiveDateTime, Vec<u8>);
+
 /// A row that is due: its task, its type, its endpoint, its attempt.
 type Due = (TaskId, String, String, i32);
 
@@ -107,7 +110,7 @@ async fn load_tasks(conn: &mut Conn, due: &[Due]) -> Result<HashMap<TaskId, Aske
     let ids: Vec<TaskId> = ids.into_keys().collect();
     let mut found = HashMap::with_capacity(ids.len());
     for part in ids.chunks(MAX_LIST) {
-        let rows: Vec<(TaskId, Vec<u8>, i16, NaiveDateTime, Vec<u8>)> = tasks::table
+        let rows: Vec<Sent> = tasks::table
             .filter(tasks::id.eq_any(part))
             .select((
                 tasks::id,

@@ -10,7 +10,7 @@ use tasker_testkit::services;
 use tasker_testkit::store_suite::{Ledger, Probe};
 use tokio::net::TcpListener;
 
-use crate::server::{Database, fresh};
+use crate::server::{Connection, Database, fresh};
 
 /// A port with nobody behind it.
 async fn closed_port() -> u16 {
@@ -103,10 +103,4 @@ async fn cut_connections_are_replaced() {
     }
     drop(conn);
     database.remove().await;
-}
-
-#[derive(diesel::QueryableByName)]
-struct Connection {
-    #[diesel(sql_type = diesel::sql_types::BigInt)]
-    id: i64,
 }

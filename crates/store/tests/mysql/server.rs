@@ -10,6 +10,13 @@ use tasker_store::StoreOptions;
 use tasker_testkit::services;
 use tasker_testkit::store_suite::Ledger;
 
+/// The number of a connection.
+#[derive(diesel::QueryableByName)]
+pub(crate) struct Connection {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    pub(crate) id: i64,
+}
+
 /// A database of one test.
 pub(crate) struct Database {
     name: String,

@@ -5,7 +5,7 @@ use diesel::{Connection, SqliteConnection};
 use tasker_core::store::StoreError;
 use tasker_store::{StoreOptions, is_empty, migrate, open, reset, schema_is_current};
 use tasker_testkit::build::new_task;
-use tasker_testkit::store_suite::{Ledger, Probe};
+use tasker_testkit::store_suite::Probe;
 use tokio::task::JoinSet;
 
 use crate::file::{File, fresh};
