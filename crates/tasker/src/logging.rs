@@ -27,10 +27,14 @@ pub fn start(config: &LogConfig) -> Result<(), Failure> {
     let filter = match &written {
         Some(text) => EnvFilter::try_new(text)
             .map_err(|e| Failure::Usage(format!("{VARIABLE} cannot be used: {e}")))?,
-        // What others log at `info` about their connections is told by our own events.
-        None => EnvFilter::try_new(format!("{},lapin=warn,mysql_async=warn", config.level))
+        None => EnvFilter::try_new(format!("{},mysql_async=warn", config.level))
             .map_err(|e| Failure::Usage(format!("log.level cannot be used: {e}")))?,
     };
+    // The AMQP client logs returned messages with their bodies, and every failure once more that
+    // `tasker_broker` tells. No payload may reach a log, whatever TASKER_LOG says.
+    let silent = "lapin=off".parse();
+    let filter = filter
+        .add_directive(silent.map_err(|e| Failure::Failed(format!("cannot start logging: {e}")))?);
     let is_terminal = std::io::stderr().is_terminal();
     let is_json = match config.format {
         LogFormat::Json => true,

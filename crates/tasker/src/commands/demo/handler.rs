@@ -11,6 +11,12 @@ use tasker_core::task::Progress;
 /// Steps of a run.
 const STEPS: u8 = 20;
 
+#[derive(serde::Serialize)]
+struct Reply {
+    yiya: &'static str,
+    yeah: u32,
+}
+
 /// Performs `worker` and `backup` by waiting.
 #[derive(Debug)]
 pub(super) struct Sample;
@@ -36,7 +42,11 @@ impl Handler for Sample {
         }
         match job.task_type {
             "backup" => Output::json(&json!({"saved": true, "files": sum})),
-            _ => Output::json(&json!({"yiya": "yippie", "yeah": 1_234_123})),
+            // The original's reply, in its order.
+            _ => Output::json(&Reply {
+                yiya: "yippie",
+                yeah: 1_234_123,
+            }),
         }
     }
 }

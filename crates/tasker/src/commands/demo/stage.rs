@@ -44,6 +44,9 @@ impl Stage {
         wiring::migrate(&db).await?;
         let store = wiring::open_store(&db, config.timing)?;
         let broker = wiring::local_broker();
+        // The API does it too, but beside what already consumes; nothing should be missing at first.
+        let declared = broker.declare(&config.names()).await;
+        declared.map_err(|e| Failure::Failed(e.to_string()))?;
         let endpoints: Vec<_> = (1..=endpoints)
             .filter_map(|n| EndpointName::parse(&format!("console{n}")).ok())
             .collect();

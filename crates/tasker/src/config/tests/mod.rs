@@ -1,0 +1,187 @@
+//! What the samples and good files mean.
+
+mod refused;
+
+use std::collections::HashMap;
+
+use super::file::File;
+use super::source::Source;
+use super::written::tests::MapLookup;
+use super::*;
+
+const SAMPLE: &str = "\
+task_types: [worker]
+manager:
+  db:
+    uri: mysql://u:hunter2@db/tasker
+  message_queue:
+    username: tasker
+    password: hunter2
+rabbitmq:
+  apiurl: http://127.0.0.1:15672/api/
+  username: guest
+  password: hunter2
+";
+
+fn environment() -> MapLookup {
+    MapLookup(HashMap::from([
+        ("TASKER_DB_URI", "mysql://u:hunter2@db/tasker"),
+        ("TASKER_MQ_HOST", "mq"),
+        ("TASKER_MQ_PASSWORD", "hunter2"),
+        ("TASKER_RABBITMQ_API", "http://mq:15672"),
+        ("TASKER_RABBITMQ_ADMIN", "admin"),
+        ("TASKER_RABBITMQ_ADMIN_PASSWORD", "hunter2"),
+        ("TASKER_WORKER_USER", "tasker.console1"),
+        ("TASKER_WORKER_PASSWORD", "hunter2"),
+        ("PORT", "9999"),
+        ("WORD", "many"),
+    ]))
+}
+
+fn load_text(mode: &str, text: &str, needs: Needs) -> Result<Config, ConfigError> {
+    let source = Source::parse("x.yaml".to_owned(), text)?;
+    build(mode, Some(source), needs, &environment())
+}
+
+fn refusals(mode: &str, text: &str) -> Vec<String> {
+    let problems = load_text(mode, text, Needs::ALL).expect_err("refused").0;
+    problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_default_needs_no_file() {
+    let config = default(Needs::NOTHING).unwrap();
+    assert_eq!(config.api.address().to_string(), "127.0.0.1:8888");
+    let timing = tasker_core::store::Timing::default();
+    assert_eq!(format!("{:?}", config.timing), format!("{timing:?}"));
+    assert!(config.db.is_none());
+}
+
+#[test]
+fn the_default_documents_every_key() {
+    let mut keys = Vec::new();
+    File::keys("", &mut keys);
+    keys.extend(
+        [
+            "run_policy",
+            "timeout_s",
+            "max_timeout_s",
+            "unlisted",
+            "known_endpoints_only",
+            "schema",
+        ]
+        .map(str::to_owned),
+    );
+    for key in keys {
+        let last = key.rsplit('.').next().unwrap_or(&key);
+        let documented = DEFAULT.lines().any(|l| {
+            l.trim_start_matches([' ', '#', '-'])
+                .starts_with(&format!("{last}:"))
+        });
+        assert!(documented, "{key}");
+    }
+}
+
+#[test]
+fn every_sample_is_valid_in_its_mode() {
+    let dir = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../config"));
+    let mut modes = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let mode = name.strip_suffix(".config.yaml").expect("a config's name");
+        if mode == "default" {
+            continue;
+        }
+        let source = Source::read(&path).unwrap();
+        let config = build(mode, Some(source), Needs::ALL, &environment()).unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
+        modes.push(mode.to_owned());
+    }
+    modes.sort();
+    assert_eq!(modes, ["development", "production"]);
+}
+
+#[test]
+fn production_samples_hold_no_secret() {
+    let path = Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../config/production.config.yaml"
+    ));
+    let text = std::fs::read_to_string(path).unwrap();
+    let secrets = text
+        .lines()
+        .filter(|l| l.contains("password:") || l.contains("uri:"));
+    let mut count = 0;
+    for line in secrets {
+        assert!(line.contains(": ${"), "{line}");
+        count += 1;
+    }
+    assert_eq!(count, 4);
+}
+
+#[test]
+fn a_worker_needs_no_database_and_an_api_no_worker() {
+    let text = "manager: {db: {uri: '${NOT_SET}'}, message_queue: {username: '${NOT_SET}'}}\n\
+                worker: {username: w, password: '${TASKER_WORKER_PASSWORD}'}\n\
+                rabbitmq: {password: '${NOT_SET}'}\n";
+    let config = load_text("production", text, Needs::WORKER).unwrap();
+    assert_eq!(config.worker.account.unwrap().password.expose(), "hunter2");
+    assert!(config.message_queue.unwrap().account.is_none());
+
+    let text = SAMPLE.replace("rabbitmq:", "worker: {password: '${NOT_SET}'}\nrabbitmq:");
+    load_text("development", &text, Needs::API).unwrap();
+    // Where the workers' account is not known, each endpoint has its own.
+    assert!(
+        load_text("development", &text, Needs::INIT)
+            .unwrap()
+            .worker
+            .account
+            .is_none()
+    );
+    let text = SAMPLE.replace("rabbitmq:", "worker: {username: w, password: x}\nrabbitmq:");
+    assert!(
+        load_text("development", &text, Needs::INIT)
+            .unwrap()
+            .worker
+            .account
+            .is_some()
+    );
+}
+
+#[test]
+fn files_lie_over_the_default_and_references_are_numbers_too() {
+    let text = format!("{SAMPLE}api:\n  port: ${{PORT}}\n  insecure_bind: ${{X:-true}}\n");
+    let config = load_text("development", &text, Needs::ALL).unwrap();
+    assert_eq!(config.api.port, 9999);
+    assert!(config.api.insecure_bind);
+    assert_eq!(config.api.wait_for_endpoints_timeout, 60);
+    assert_eq!(config.names().len(), 1);
+    assert_eq!(config.rabbitmq.unwrap().apiurl, "http://127.0.0.1:15672");
+}
+
+#[test]
+fn secrets_never_show() {
+    let config = load_text("development", SAMPLE, Needs::ALL).unwrap();
+    let shown = format!("{config:?} {config:#?}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    assert!(shown.contains("mysql://u:***@db/tasker"), "{shown}");
+}
+
+#[test]
+fn task_types_have_options() {
+    let text = format!(
+        "{}- name: os-update\n  run_policy: idempotent\n  timeout_s: 100000\n  unlisted: perform\n  \
+         known_endpoints_only: true\n  schema: {{type: object}}\n",
+        SAMPLE.replace("task_types: [worker]\n", "") + "task_types:\n- worker\n"
+    );
+    let config = load_text("development", &text, Needs::ALL).unwrap();
+    let [worker, update] = &config.task_types[..] else {
+        panic!("{config:?}")
+    };
+    assert_eq!((worker.timeout_s, worker.max_timeout_s), (3_600, 86_400));
+    assert_eq!(worker.unlisted, Unlisted::Ignore);
+    assert_eq!((update.timeout_s, update.max_timeout_s), (100_000, 100_000));
+    assert_eq!(update.unlisted, Unlisted::Perform);
+    assert!(update.known_endpoints_only && update.schema.is_some());
+}
