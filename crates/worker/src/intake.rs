@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use tasker_core::broker::{BrokerError, Consumer, Delivery, Queue};
+use tasker_core::task::RunPolicy;
 use tasker_core::wire::WireError;
 use tasker_core::{ResponseState, errnr};
 use tokio_util::sync::CancellationToken;
@@ -42,6 +43,7 @@ pub(crate) async fn intake(shared: &Shared, stop: &CancellationToken) {
     shared.outbox.hello();
     while !stop.is_cancelled() {
         let consumed = tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             consumed = consume(shared) => consumed,
         };
@@ -128,10 +130,14 @@ async fn drink(
     dead: &mut DeadLetters,
 ) -> Left {
     let left = loop {
-        if shared.window_use() >= 1.0 {
+        // The welcome stands behind the tasks in the same queue. As long as nothing may run before it,
+        // a full window would keep it out for ever; what the inbox holds is the bound then.
+        let is_bound = shared.gate.may_start(RunPolicy::Once);
+        if is_bound && shared.window_use() >= 1.0 {
             break Left::WindowFull;
         }
         let batch = tokio::select! {
+            biased;
             () = stop.cancelled() => break Left::Stopped,
             batch = consumer.next(usize::from(shared.settings.prefetch)) => batch,
         };

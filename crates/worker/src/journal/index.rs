@@ -159,7 +159,7 @@ impl Index {
                     known.phase = Phase::Claimed;
                     known.run = released.run;
                     known.cut_off = released.cut_off;
-                })
+                });
             }
             Record::End(end) => {
                 let older = self.tasks.get(&end.uid);

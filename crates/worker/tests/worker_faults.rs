@@ -1,0 +1,305 @@
+//! Death and absence: the worker is killed at every step, the broker goes, the welcome does not come.
+
+mod rig;
+
+use std::time::Duration;
+
+use rig::{Probe, Rig, Sent, had, until, welcome};
+use tasker_core::ResponseState::{Interrupted, Received, Rejected, Running, Succeeded};
+use tasker_core::broker::{Address, Broker, Message};
+use tasker_core::wire::Envelope;
+use tasker_core::{BootId, errnr};
+use tasker_testkit::build;
+use tasker_worker::{Drained, JournalError, WorkerError, WorkerSettings};
+use tokio_util::sync::CancellationToken;
+
+#[tokio::test]
+async fn killed_after_the_claim_it_runs_at_the_next_start() {
+    let (rig, probe) = (Rig::new().await, Probe::held());
+    let worker = rig.start(&probe);
+    let (first, second) = (Sent::once(), Sent::once());
+    rig.send_task(&first).await;
+    rig.send_task(&second).await;
+    probe.started(first.uid, 1, 1).await;
+    rig.reported(second.uid, Received).await;
+    worker.kill().await;
+    probe.let_all_go();
+    let worker = rig.start(&probe);
+    rig.reported(second.uid, Succeeded).await;
+    assert_eq!(probe.starts(second.uid), [(1, 1)]);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn killed_during_the_run_a_once_task_is_interrupted_and_never_run_again() {
+    let (rig, probe) = (Rig::new().await, Probe::held());
+    let worker = rig.start(&probe);
+    let task = Sent::once();
+    rig.send_task(&task).await;
+    rig.reported(task.uid, Running).await;
+    worker.kill().await;
+    let worker = rig.start(&probe);
+    let report = rig.reported(task.uid, Interrupted).await;
+    assert_eq!((report.run, report.errnr), (1, Some(errnr::INTERRUPTED)));
+    // Asked again, it answers and does not run.
+    let before = rig.reports(task.uid).len();
+    rig.send_task(&task).await;
+    until("it answers", || rig.reports(task.uid).len() > before).await;
+    assert_eq!(probe.starts(task.uid), [(1, 1)]);
+    assert_eq!(worker.drain().await, Drained { left: 0 });
+}
+
+#[tokio::test]
+async fn killed_during_the_run_an_idempotent_task_runs_again_until_it_is_poison() {
+    let (rig, probe) = (Rig::new().await, Probe::held());
+    let task = Sent::idempotent();
+    rig.send_task(&task).await;
+    for run in 1..=3 {
+        let worker = rig.start(&probe);
+        probe.started(task.uid, 1, run).await;
+        worker.kill().await;
+    }
+    let worker = rig.start(&probe);
+    let report = rig.reported(task.uid, Rejected).await;
+    assert_eq!((report.run, report.errnr), (3, Some(errnr::POISON)));
+    // The queue moves on.
+    let next = Sent::idempotent();
+    rig.send_task(&next).await;
+    probe.let_all_go();
+    rig.reported(next.uid, Succeeded).await;
+    assert_eq!(probe.starts(task.uid), [(1, 1), (1, 2), (1, 3)]);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn killed_after_the_end_it_reports_what_was_done() {
+    let (rig, probe) = (Rig::new().await, Probe::held());
+    let worker = rig.start(&probe);
+    let task = Sent::once();
+    rig.send_task(&task).await;
+    rig.reported(task.uid, Running).await;
+    rig.broker.set_up(false);
+    probe.let_all_go();
+    let journal = rig.dir.path().join("worker.console1.journal");
+    until("the end is on the disk", || {
+        let bytes = std::fs::read(&journal).unwrap();
+        bytes.windows(7).any(|window| window == b"{\"end\":")
+    })
+    .await;
+    worker.kill().await;
+    assert!(
+        rig.reports(task.uid)
+            .iter()
+            .all(|report| report.state != Succeeded)
+    );
+    rig.broker.set_up(true);
+    let worker = rig.start(&probe);
+    let report = rig.reported(task.uid, Succeeded).await;
+    assert_eq!(report.payload.unwrap().get(), "\"done\"");
+    assert_eq!(probe.starts(task.uid), [(1, 1)]);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn reports_wait_for_a_broker_that_is_away_and_hello_comes_first() {
+    let (rig, probe) = (Rig::new().await, Probe::held());
+    let worker = rig.start(&probe);
+    let task = Sent::once();
+    rig.send_task(&task).await;
+    rig.reported(task.uid, Running).await;
+    let hellos = || rig.ledger.hellos.lock().unwrap().len();
+    let before = hellos();
+    rig.broker.set_up(false);
+    probe.let_all_go();
+    until("it is known to be away", || !rig.broker.is_up()).await;
+    rig.broker.set_up(true);
+    rig.reported(task.uid, Succeeded).await;
+    until("it says hello again", || hellos() > before).await;
+    let hello = rig.ledger.hellos.lock().unwrap().last().unwrap().clone();
+    assert!(!hello.hello.unwrap().fresh, "it has been welcomed before");
+    let next = Sent::once();
+    rig.send_task(&next).await;
+    rig.reported(next.uid, Succeeded).await;
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn without_an_inbox_it_says_hello_until_there_is_one() {
+    let (rig, probe) = (Rig::without_inbox().await, Probe::quick());
+    let worker = rig.start(&probe);
+    until("two hellos", || {
+        rig.ledger.hellos.lock().unwrap().len() >= 2
+    })
+    .await;
+    rig.welcomes_with(welcome());
+    rig.open_inbox().await;
+    let task = Sent::once();
+    rig.send_task(&task).await;
+    rig.reported(task.uid, Succeeded).await;
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn once_starts_only_when_the_broker_has_its_received_report() {
+    let (rig, probe) = (Rig::new().await, Probe::quick());
+    let settings = WorkerSettings {
+        concurrency: 2,
+        ..rig.settings()
+    };
+    let worker = rig.start_with(probe.clone(), settings);
+    let first = Sent::once();
+    rig.send_task(&first).await;
+    rig.reported(first.uid, Succeeded).await;
+    rig.broker.hold_confirms(true);
+    let (once, idempotent) = (Sent::once(), Sent::idempotent());
+    let (task_type, endpoint) = (build::task_type("worker"), build::endpoint("console1"));
+    let body = Envelope::encode(&[once.entry(), idempotent.entry()]).into();
+    let to = Address::Inboxes(task_type, vec![endpoint]);
+    let broker = rig.broker.clone();
+    let id = uuid::Uuid::now_v7();
+    let sending = tokio::spawn(async move { broker.publish(Message { to, id, body }).await });
+    // Routed, not confirmed: the ledger has the report and the worker does not know.
+    rig.reported(once.uid, Received).await;
+    probe.started(idempotent.uid, 1, 1).await;
+    assert!(probe.starts(once.uid).is_empty());
+    rig.broker.hold_confirms(false);
+    sending.await.unwrap().unwrap();
+    probe.started(once.uid, 1, 1).await;
+    rig.reported(once.uid, Succeeded).await;
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_fresh_journal_waits_for_its_welcome_and_heeds_it() {
+    let (rig, probe) = (Rig::without_inbox().await, Probe::quick());
+    rig.open_inbox().await;
+    let settings = WorkerSettings {
+        welcome_patience: Duration::from_millis(50),
+        ..rig.settings()
+    };
+    let worker = rig.start_with(probe.clone(), settings);
+    let (once, idempotent, before) = (Sent::once(), Sent::idempotent(), Sent::once());
+    for task in [&once, &before, &idempotent] {
+        rig.send_task(task).await;
+    }
+    probe.started(idempotent.uid, 1, 1).await;
+    assert!(probe.starts(once.uid).is_empty() && probe.starts(before.uid).is_empty());
+    assert!(
+        rig.ledger.reports.lock().unwrap().is_empty(),
+        "nothing is said before the welcome"
+    );
+    // To another start: ignored, with all that it says.
+    let hello = rig.ledger.hellos.lock().unwrap()[0].clone();
+    let mut stale = had(once.uid, 9);
+    stale.boot = BootId::mint();
+    rig.send(stale.encode()).await;
+    // In two parts; only the last opens.
+    let mut first = had(before.uid, 1);
+    (first.boot, first.more) = (hello.boot, true);
+    rig.send(first.encode()).await;
+    let mut last = welcome();
+    last.boot = hello.boot;
+    rig.send(last.encode()).await;
+    rig.reported(once.uid, Succeeded).await;
+    rig.reported(idempotent.uid, Succeeded).await;
+    // It was had under an earlier journal: not run, also when it is asked for; a retry is.
+    rig.send_task(&before).await;
+    let report = rig.reported(before.uid, Interrupted).await;
+    assert_eq!(report.errnr, Some(errnr::JOURNAL_LOST));
+    rig.send_task(&before.attempt(2)).await;
+    rig.reported(before.uid, Succeeded).await;
+    assert_eq!(probe.starts(before.uid), [(2, 1)]);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_welcomed_journal_runs_without_welcome_after_its_patience() {
+    let (rig, probe) = (Rig::new().await, Probe::quick());
+    let worker = rig.start(&probe);
+    let task = Sent::once();
+    rig.send_task(&task).await;
+    rig.reported(task.uid, Succeeded).await;
+    worker.drain().await;
+    *rig.ledger.welcome.lock().unwrap() = None;
+    let settings = WorkerSettings {
+        welcome_patience: Duration::from_millis(50),
+        ..rig.settings()
+    };
+    let worker = rig.start_with(probe.clone(), settings);
+    let task = Sent::once();
+    rig.send_task(&task).await;
+    rig.reported(task.uid, Succeeded).await;
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_drain_lets_runs_end_and_leaves_the_rest_for_the_next_start() {
+    let (rig, probe) = (Rig::new().await, Probe::held());
+    let worker = rig.start(&probe);
+    let (runs, waits) = (Sent::once(), Sent::once());
+    for task in [&runs, &waits] {
+        rig.send_task(task).await;
+        rig.reported(task.uid, Received).await;
+    }
+    probe.started(runs.uid, 1, 1).await;
+    worker.stop.cancel();
+    let late = Sent::once();
+    rig.send_task(&late).await;
+    probe.let_all_go();
+    assert_eq!(worker.drain().await, Drained { left: 1 });
+    rig.reported(runs.uid, Succeeded).await;
+    assert!(probe.starts(waits.uid).is_empty());
+    let worker = rig.start(&probe);
+    rig.reported(waits.uid, Succeeded).await;
+    rig.reported(late.uid, Succeeded).await;
+    assert_eq!(worker.drain().await, Drained { left: 0 });
+}
+
+#[tokio::test]
+async fn a_drain_that_takes_too_long_interrupts_once_and_gives_idempotent_back() {
+    let (rig, probe) = (Rig::new().await, Probe::held());
+    let settings = WorkerSettings {
+        concurrency: 2,
+        drain_deadline: Duration::from_millis(20),
+        poison_limit: 1,
+        ..rig.settings()
+    };
+    let worker = rig.start_with(probe.clone(), settings.clone());
+    let (once, idempotent) = (Sent::once(), Sent::idempotent());
+    for task in [&once, &idempotent] {
+        rig.send_task(task).await;
+        probe.started(task.uid, 1, 1).await;
+    }
+    assert_eq!(worker.drain().await, Drained { left: 1 });
+    let report = rig.reported(once.uid, Interrupted).await;
+    assert_eq!(report.errnr, Some(errnr::INTERRUPTED));
+    // An orderly stop is no poison, not even with a limit of one.
+    probe.let_all_go();
+    let worker = rig.start_with(probe.clone(), settings);
+    let report = rig.reported(idempotent.uid, Succeeded).await;
+    assert_eq!(report.run, 2);
+    assert_eq!(probe.starts(once.uid), [(1, 1)]);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_second_worker_of_the_same_name_refuses_to_start() {
+    let (rig, probe) = (Rig::new().await, Probe::quick());
+    let worker = rig.start(&probe);
+    until("the first runs", || {
+        !rig.ledger.hellos.lock().unwrap().is_empty()
+    })
+    .await;
+    let second = tasker_worker::run(
+        rig.settings(),
+        probe.clone(),
+        rig.broker.clone(),
+        CancellationToken::new(),
+    );
+    let refused = second.await.unwrap_err();
+    assert!(
+        matches!(refused, WorkerError::Journal(JournalError::Locked { .. })),
+        "{refused}"
+    );
+    worker.drain().await;
+}
