@@ -1,16 +1,14 @@
 //! The broker's whole data folder is deleted while a task waits: it still reaches its endpoint, which
 //! had never connected before.
 
-mod system;
-
+use crate::system::System;
 use serde_json::json;
-use system::System;
 use tasker_testkit::private_server::{Kind, PrivateServer};
 
 #[test]
 fn a_task_outlives_the_disk_of_the_broker() {
     let dir = tempfile::tempdir().unwrap();
-    let mut broker = PrivateServer::start(Kind::RabbitMq, dir.path());
+    let broker = PrivateServer::start(Kind::RabbitMq, dir.path());
     let mut system = System::init_on(&broker.url(), &broker.management_url());
     system.start_api();
     let body = json!({"identifier": "survivor", "endpoints": ["console9"]});

@@ -1,10 +1,7 @@
-//! The main job on real parts: MariaDB, RabbitMQ, one API, workers with external handlers, all as
-//! processes of their own.
+//! The main job: one task fans out, and one answer comes back.
 
-mod system;
-
+use crate::system::{System, rows, wait_for};
 use serde_json::{Value, json};
-use system::{System, rows, wait_for};
 
 fn task(identifier: &str, endpoints: &[&str]) -> Value {
     json!({"identifier": identifier, "payload": {"foo": "bar"}, "endpoints": endpoints})

@@ -1,8 +1,6 @@
 //! A whole installation for one test: its own database, virtual host, configuration and journals, and
 //! the real programs as processes.
 
-#![allow(dead_code, reason = "every test binary uses a part of it")]
-
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -11,19 +9,19 @@ use serde_json::Value;
 use tasker_testkit::services;
 
 /// How long any condition may take to become true.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A worker process; killed when dropped.
-pub struct Worker(Child);
+pub(crate) struct Worker(Child);
 
 impl Worker {
     /// Kills it as a power cut would.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.end();
     }
 
     /// Ends it as its supervisor would, and waits.
-    pub fn stop(mut self) -> Option<i32> {
+    pub(crate) fn stop(mut self) -> Option<i32> {
         terminate(&self.0);
         self.0.wait().unwrap().code()
     }
@@ -46,25 +44,25 @@ fn terminate(child: &Child) {
 }
 
 /// An installation.
-pub struct System {
+pub(crate) struct System {
     dir: tempfile::TempDir,
     env: Vec<(String, String)>,
     api: Option<Child>,
     /// The prefix of its broker objects, also its virtual host and database.
-    pub name: String,
+    pub(crate) name: String,
     /// Where its API answers.
-    pub url: String,
+    pub(crate) url: String,
     management: String,
 }
 
 impl System {
     /// Makes database and virtual host by `tasker init`; starts nothing yet.
-    pub fn init() -> Self {
+    pub(crate) fn init() -> Self {
         Self::init_on(&services::amqp_url(), &services::rabbitmq_api())
     }
 
     /// The same on another broker.
-    pub fn init_on(amqp: &str, management: &str) -> Self {
+    pub(crate) fn init_on(amqp: &str, management: &str) -> Self {
         let name = format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("development.config.yaml"), CONFIG).unwrap();
@@ -98,13 +96,15 @@ impl System {
     }
 
     /// The folder of the test.
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
     /// Starts the API and waits until it is ready.
-    pub fn start_api(&mut self) {
+    pub(crate) fn start_api(&mut self) {
         let log = self.dir().join("api.log");
+        // The address of an earlier start must not be taken for this one's.
+        let _ = std::fs::rename(&log, self.dir().join("api-before.log"));
         let mut command = self.command(env!("CARGO_BIN_EXE_tasker"), &["api"]);
         command.stdout(file(&log)).stderr(file(&log));
         self.api = Some(command.spawn().unwrap());
@@ -124,7 +124,7 @@ impl System {
     }
 
     /// Kills the API as a power cut would.
-    pub fn kill_api(&mut self) {
+    pub(crate) fn kill_api(&mut self) {
         if let Some(mut api) = self.api.take() {
             let _ = api.kill();
             let _ = api.wait();
@@ -132,12 +132,12 @@ impl System {
     }
 
     /// Starts a worker of the development account.
-    pub fn start_worker(&self, endpoint: &str, task_type: &str) -> Worker {
+    pub(crate) fn start_worker(&self, endpoint: &str, task_type: &str) -> Worker {
         self.start_worker_with(endpoint, task_type, &[])
     }
 
     /// Starts a worker with further environment variables.
-    pub fn start_worker_with(
+    pub(crate) fn start_worker_with(
         &self,
         endpoint: &str,
         task_type: &str,
@@ -153,14 +153,22 @@ impl System {
         Worker(command.spawn().unwrap())
     }
 
+    /// The broker as the workers of the development account see it.
+    pub(crate) fn worker_amqp_url(&self) -> String {
+        let env = |name: &str| &self.env.iter().find(|(k, _)| k == name).unwrap().1;
+        let (user, password) = (env("TASKER_WORKER_USER"), env("TASKER_WORKER_PASSWORD"));
+        let (host, port) = (env("TASKER_MQ_HOST"), env("TASKER_MQ_PORT"));
+        format!("amqp://{user}:{password}@{host}:{port}/{}", self.name)
+    }
+
     /// Runs `tasker` to its end.
-    pub fn tasker(&self, args: &[&str]) -> Output {
+    pub(crate) fn tasker(&self, args: &[&str]) -> Output {
         let mut command = self.command(env!("CARGO_BIN_EXE_tasker"), args);
         command.stdin(Stdio::null()).output().unwrap()
     }
 
     /// Runs `tasker`, which must succeed, and returns what it printed.
-    pub fn tasker_ok(&self, args: &[&str]) -> String {
+    pub(crate) fn tasker_ok(&self, args: &[&str]) -> String {
         let output = self.tasker(args);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -192,12 +200,12 @@ impl System {
     }
 
     /// GET: status and JSON (`null` if it is none).
-    pub fn get(&self, path: &str) -> (u16, Value) {
+    pub(crate) fn get(&self, path: &str) -> (u16, Value) {
         self.send(agent().get(format!("{}{path}", self.url)).call())
     }
 
     /// POST of a JSON body: status and JSON.
-    pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         self.send(agent().post(format!("{}{path}", self.url)).send_json(body))
     }
 
@@ -215,7 +223,7 @@ impl System {
     }
 
     /// Waits until the answer to a GET fulfils a condition.
-    pub fn wait_until(&self, path: &str, condition: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait_until(&self, path: &str, condition: impl Fn(&Value) -> bool) -> Value {
         let start = Instant::now();
         loop {
             let (_, answer) = self.get(path);
@@ -232,7 +240,7 @@ impl System {
     }
 
     /// Waits until a worker is online.
-    pub fn wait_online(&self, endpoint: &str, task_type: &str) {
+    pub(crate) fn wait_online(&self, endpoint: &str, task_type: &str) {
         self.wait_until("/endpoints", |answer| {
             rows(answer, "endpoints").iter().any(|row| {
                 row["name"] == endpoint && row["type"] == task_type && row["online"] == true
@@ -241,7 +249,7 @@ impl System {
     }
 
     /// The tails of all logs, for a failing test.
-    pub fn logs(&self) -> String {
+    pub(crate) fn logs(&self) -> String {
         let files = std::fs::read_dir(self.dir())
             .unwrap()
             .flatten()
@@ -257,13 +265,10 @@ impl System {
     }
 
     /// Calls the broker's management API.
-    pub fn manage(&self, method: &str, path: &str) -> (u16, Value) {
-        let (api, user, password) = credentials(&self.management);
-        let token = base64(&format!("{user}:{password}"));
+    pub(crate) fn manage(&self, method: &str, path: &str) -> (u16, Value) {
         let request = ureq::http::Request::builder()
             .method(method)
-            .uri(format!("{api}/api/{path}"))
-            .header("authorization", format!("Basic {token}"))
+            .uri(format!("{}/api/{path}", self.management))
             .body(())
             .unwrap();
         self.send(agent().run(request))
@@ -281,12 +286,12 @@ impl Drop for System {
 }
 
 /// The array of that name in an answer.
-pub fn rows<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
+pub(crate) fn rows<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
     answer[name].as_array().map_or(&[], Vec::as_slice)
 }
 
 /// Waits until a condition holds.
-pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = condition() {
@@ -313,7 +318,7 @@ fn file(path: &Path) -> std::fs::File {
 }
 
 /// `scheme://user:password@host:port` without its credentials, and these.
-pub fn credentials(url: &str) -> (String, String, String) {
+pub(crate) fn credentials(url: &str) -> (String, String, String) {
     let (scheme, rest) = url.split_once("://").unwrap();
     let (account, address) = rest.rsplit_once('@').unwrap();
     let (user, password) = account.split_once(':').unwrap_or((account, ""));
@@ -329,24 +334,6 @@ fn host_and_port(url: &str) -> (String, String) {
     let (_, address) = address.split_once("://").unwrap();
     let (host, port) = address.split_once(':').unwrap();
     (host.to_owned(), port.trim_end_matches('/').to_owned())
-}
-
-fn base64(text: &str) -> String {
-    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for chunk in text.as_bytes().chunks(3) {
-        let bits =
-            chunk.iter().fold(0u32, |bits, &b| bits << 8 | u32::from(b)) << (8 * (3 - chunk.len()));
-        for i in 0..4 {
-            let letter = LETTERS[(bits >> (18 - 6 * i)) as usize & 63];
-            out.push(if i <= chunk.len() {
-                char::from(letter)
-            } else {
-                '='
-            });
-        }
-    }
-    out
 }
 
 /// Handlers that answer at once (`worker`) or when a file appears (`backup`), and say which run it was.

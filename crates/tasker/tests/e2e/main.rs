@@ -1,0 +1,7 @@
+//! The programs as they are shipped, as processes of their own, on a real MariaDB and a real RabbitMQ.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod line;
+mod system;
+mod wiped_broker;
