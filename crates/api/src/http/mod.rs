@@ -21,6 +21,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Resource, web};
 
 pub(crate) use desk::Desk;
 use problem::{Code, Problem};
+use unread::Keeping;
 
 use crate::metrics::count;
 
@@ -103,7 +104,7 @@ async fn nothing_here() -> Result<HttpResponse, Problem> {
 /// Times every request, and counts and logs every refusal.
 async fn observe(
     mut req: ServiceRequest,
-    next: Next<impl MessageBody>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let started_at = Instant::now();
     let method = match req.method().as_str() {
@@ -113,8 +114,8 @@ async fn observe(
     };
     let desk = req.app_data::<web::Data<Desk>>().cloned();
     let body = unread::keep(&mut req);
-    let mut response = next.call(req).await?;
-    unread::attach(body, response.response_mut());
+    let response = next.call(req).await?;
+    let response = response.map_body(|_, answer| Keeping::new(answer, body));
     let Some(desk) = desk else {
         return Ok(response);
     };

@@ -3,16 +3,17 @@
 //! The server answers before it has read the whole body when it refuses a request. With a length it
 //! then closes, lingering for a moment so that the client reads the answer. With a chunked body it
 //! waits for its end instead, without a time-out, if the body's receiver is gone: a client that
-//! stalls there keeps its connection for ever. So the receiver lives as long as the response.
+//! stalls there keeps its connection for ever. So the receiver lives as long as the response's body.
 
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use actix_web::HttpMessage;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::error::PayloadError;
-use actix_web::{HttpMessage, HttpResponse};
 use bytes::Bytes;
 use futures_util::Stream;
 
@@ -41,9 +42,32 @@ pub(super) fn keep(req: &mut ServiceRequest) -> Option<Kept> {
     Some(kept)
 }
 
-/// Lets the body live until the response is sent.
-pub(super) fn attach<B>(kept: Option<Kept>, response: &mut HttpResponse<B>) {
-    if let Some(kept) = kept {
-        response.extensions_mut().insert(kept);
+/// A response body that lets the request's body live until it is sent.
+pub(super) struct Keeping {
+    body: BoxBody,
+    _request: Option<Kept>,
+}
+
+impl Keeping {
+    pub(super) fn new(body: impl MessageBody + 'static, request: Option<Kept>) -> Self {
+        Self {
+            body: body.boxed(),
+            _request: request,
+        }
+    }
+}
+
+impl MessageBody for Keeping {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(cx)
     }
 }

@@ -272,8 +272,14 @@ impl Drop for App {
 /// Reads a raw answer until the server closes.
 pub(crate) fn read_raw(stream: &mut TcpStream) -> Reply {
     let mut bytes = Vec::new();
-    // A reset after the answer is a close too.
-    drop(stream.read_to_end(&mut bytes));
+    if let Err(error) = stream.read_to_end(&mut bytes) {
+        // A reset after the answer is a close too; a time-out is a connection that is kept for ever.
+        assert_eq!(
+            error.kind(),
+            std::io::ErrorKind::ConnectionReset,
+            "it was not closed"
+        );
+    }
     let text = String::from_utf8_lossy(&bytes);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let mut lines = head.lines();

@@ -4,6 +4,7 @@
 
 mod app;
 mod bad_input;
+mod bad_request;
 mod changes;
 mod faulty;
 mod idempotency;

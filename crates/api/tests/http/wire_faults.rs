@@ -60,6 +60,15 @@ fn a_body_that_stalls_is_cut() {
     ] {
         app.raw(&request).is_problem(408, "slow_body");
     }
+    // Nor does one live for ever that no route ever reads.
+    for (path, code) in [
+        ("/nosuch", "unknown_task_type"),
+        ("/worker/a", "unknown_task"),
+    ] {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab");
+        app.raw(request.as_bytes()).is_problem(404, code);
+    }
     // One that drips does not live longer.
     let mut stream = app.connect();
     stream
