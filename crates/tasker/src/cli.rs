@@ -71,7 +71,7 @@ pub struct DemoArgs {
 /// Which configuration.
 #[derive(Debug, Clone, Args)]
 pub struct ModeArgs {
-    /// Use the configuration <MODE>.config.yaml
+    /// Use the configuration `MODE.config.yaml`
     #[arg(long, env = "TASKER_MODE", default_value = "development")]
     pub mode: String,
     /// The folder of the configuration [default: ./config, then /etc/tasker]

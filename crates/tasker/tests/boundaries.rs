@@ -1,6 +1,8 @@
 //! What the workspace promises about itself: which crate may know what, licences, migrations, the
 //! size of files, no unwrap.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

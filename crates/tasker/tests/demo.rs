@@ -1,5 +1,7 @@
 //! `tasker demo` and the plain client, as a newcomer uses them: the real program, nothing installed.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::Path;

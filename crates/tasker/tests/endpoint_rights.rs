@@ -1,6 +1,8 @@
 //! What an endpoint's broker account can and cannot do, on a real RabbitMQ: it reports as itself,
 //! reads its own inbox, and nothing else.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::{Duration, Instant};
 
 use lapin::options::{

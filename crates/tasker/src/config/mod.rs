@@ -1,7 +1,7 @@
 //! The configuration: `<mode>.config.yaml` laid over the compiled-in default.
 //!
-//! In three steps, each with its own types: what is written ([`file`]), what it means
-//! ([`resolve`]: references looked up, bounds checked), and whether it fits together ([`validate`]).
+//! In three steps, each with its own types: what is written (`file`), what it means
+//! (`resolve`: references looked up, bounds checked), and whether it fits together (`validate`).
 //! All problems are collected and told with file, line and column; nothing is guessed.
 
 mod file;
