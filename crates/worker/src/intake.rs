@@ -40,6 +40,7 @@ pub(crate) async fn intake(shared: &Shared, stop: &CancellationToken) {
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
     let mut dead = DeadLetters::default();
     let mut was_denied = false;
+    let mut was_lost = false;
     shared.outbox.hello();
     while !stop.is_cancelled() {
         let consumed = tokio::select! {
@@ -50,6 +51,13 @@ pub(crate) async fn intake(shared: &Shared, stop: &CancellationToken) {
         let left = match consumed {
             Ok(consumer) => {
                 was_denied = false;
+                if std::mem::take(&mut was_lost) {
+                    tracing::info!(
+                        "task.type" = %shared.settings.task_type,
+                        endpoint = %shared.settings.endpoint,
+                        "tasks can come again"
+                    );
+                }
                 backoff.reset();
                 drink(shared, consumer, stop, &mut dead).await
             }
@@ -77,7 +85,14 @@ pub(crate) async fn intake(shared: &Shared, stop: &CancellationToken) {
                 DENIED_WAIT
             }
             Left::Lost(error) => {
-                tracing::debug!(endpoint = %shared.settings.endpoint, %error, "nothing to consume");
+                if !std::mem::replace(&mut was_lost, true) {
+                    tracing::warn!(
+                        "task.type" = %shared.settings.task_type,
+                        endpoint = %shared.settings.endpoint,
+                        %error,
+                        "no tasks can come; saying hello until they can"
+                    );
+                }
                 backoff.wait()
             }
         };

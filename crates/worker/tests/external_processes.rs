@@ -1,5 +1,7 @@
 //! Programs that flood, hang, fork and hide: nothing blocks, nothing survives.
 
+#![allow(clippy::unwrap_used, reason = "what tests call may panic")]
+
 mod common;
 
 use std::path::Path;

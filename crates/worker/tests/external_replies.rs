@@ -1,5 +1,7 @@
 //! Programs as handlers: what they get, what they answer, and what comes of bad answers.
 
+#![allow(clippy::unwrap_used, reason = "what tests call may panic")]
+
 mod common;
 
 use common::{Folder, TestContext, run, run_with};

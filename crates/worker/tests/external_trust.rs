@@ -1,5 +1,7 @@
 //! Folders that are refused, with the reason; the shipped samples are not.
 
+#![allow(clippy::unwrap_used, reason = "what tests call may panic")]
+
 mod common;
 
 use std::os::unix::fs::symlink;
@@ -104,7 +106,7 @@ fn what_others_could_change_is_refused() {
                     &p.join("handler.yaml"),
                     "description: x\ncommand: [../run]\n",
                     0o644,
-                )
+                );
             },
             "inside the handler's folder",
         ),
@@ -115,7 +117,7 @@ fn what_others_could_change_is_refused() {
                     &p.join("handler.yaml"),
                     "description: x\ncommand: [run]\nshell: y\n",
                     0o644,
-                )
+                );
             },
             "unknown field `shell`, expected one of",
         ),
@@ -253,5 +255,33 @@ async fn the_sample_backup_packs_fails_and_drills() {
         handler
             .check(Some(&raw(r#"{"paths":"/etc"}"#.to_owned())))
             .is_err()
+    );
+}
+
+#[tokio::test]
+async fn run_as_is_for_root_and_means_it() {
+    let folder = Folder::new(
+        "#!/bin/sh\nprintf '\"%s %s\"' \"$(id -un)\" \"$(id -G)\" > \"$TASKER_REPLY\"\n\
+         echo 50 > \"$TASKER_PROGRESS\"\n",
+        "run_as: nobody\n",
+    );
+    if !nix::unistd::Uid::effective().is_root() {
+        assert!(
+            folder
+                .fault()
+                .contains("only root can run a program as \"nobody\"")
+        );
+        return;
+    }
+    // The program must be reachable for that user.
+    chmod(folder.dir.path(), 0o755);
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+    let uid = TaskUid::mint();
+    let output = run_with(folder.handler().as_ref(), uid, None, &TestContext::new())
+        .await
+        .unwrap();
+    assert_eq!(
+        output.payload.unwrap().get(),
+        format!("\"nobody {}\"", nobody.gid)
     );
 }

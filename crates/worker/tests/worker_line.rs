@@ -1,5 +1,7 @@
 //! The line: taken, claimed, run, reported; repeated, refused, cancelled.
 
+#![allow(clippy::unwrap_used, reason = "what tests call may panic")]
+
 mod rig;
 
 use std::time::Duration;
@@ -276,6 +278,19 @@ async fn the_stub_misbehaves_and_the_worker_does_not() {
         let report = rig.reported(task.uid, state).await;
         assert_eq!(report.errnr, Some(errnr), "{payload}");
     }
+    let slow = Sent::with(RunPolicy::Once, Some(r#"{"do":"progress","ms":150}"#), 3600);
+    rig.send_task(&slow).await;
+    rig.reported(slow.uid, Succeeded).await;
+    let told: Vec<_> = rig
+        .reports(slow.uid)
+        .into_iter()
+        .filter_map(|r| r.progress)
+        .collect();
+    assert!(
+        told.iter().any(|p| p.percent >= 50 && p.note.is_some()),
+        "{told:?}"
+    );
+    assert!(told.len() <= 4, "more often than once a second: {told:?}");
     worker.drain().await;
 }
 

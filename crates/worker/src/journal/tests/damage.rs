@@ -1,0 +1,155 @@
+//! Torn, damaged, foreign, locked, full.
+
+use super::*;
+
+#[test]
+fn a_tail_cut_at_any_byte_loses_only_the_last_write() {
+    let place = Place::new();
+    let (a, b) = (TaskUid::mint(), TaskUid::mint());
+    let Opened {
+        mut file,
+        mut index,
+    } = place.file().unwrap();
+    append(&mut file, &mut index, vec![claim(a, 1)]);
+    let good = std::fs::metadata(place.path()).unwrap().len();
+    append(&mut file, &mut index, vec![claim(b, 1), start(b, 1, 1)]);
+    drop(file);
+    let bytes = std::fs::read(place.path()).unwrap();
+    for cut in usize::try_from(good).unwrap()..bytes.len() {
+        std::fs::write(place.path(), &bytes[..cut]).unwrap();
+        let Opened {
+            mut file,
+            mut index,
+        } = place.file().unwrap();
+        assert!(
+            index.get(a).is_some() && index.get(b).is_none(),
+            "cut at {cut}"
+        );
+        // What follows is appended at the right place.
+        append(&mut file, &mut index, vec![start(a, 1, 1)]);
+        drop(file);
+        assert_eq!(
+            place.file().unwrap().index.get(a).unwrap().phase,
+            Phase::Started,
+            "{cut}"
+        );
+    }
+}
+
+#[test]
+fn a_damaged_end_is_cut_off_and_a_damaged_middle_refuses_to_start() {
+    let place = Place::new();
+    let (a, b) = (TaskUid::mint(), TaskUid::mint());
+    let Opened {
+        mut file,
+        mut index,
+    } = place.file().unwrap();
+    let head = std::fs::metadata(place.path()).unwrap().len();
+    append(&mut file, &mut index, vec![claim(a, 1)]);
+    let middle = std::fs::metadata(place.path()).unwrap().len();
+    append(&mut file, &mut index, vec![claim(b, 1)]);
+    drop(file);
+    let bytes = std::fs::read(place.path()).unwrap();
+    for at in 0..bytes.len() as u64 {
+        std::fs::write(place.path(), &bytes).unwrap();
+        place.flip(at);
+        match place.file() {
+            Ok(opened) => {
+                assert!(
+                    at >= middle,
+                    "byte {at} of {} is damaged and nobody noticed",
+                    bytes.len()
+                );
+                assert!(opened.index.get(a).is_some() && opened.index.get(b).is_none());
+            }
+            Err(JournalError::Corrupt { offset, .. }) => {
+                assert!(at < middle, "byte {at} is in the last frame");
+                assert_eq!(offset, if at < head { 0 } else { head });
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn zeros_at_the_end_are_cut_off() {
+    let place = Place::new();
+    let Opened {
+        mut file,
+        mut index,
+    } = place.file().unwrap();
+    append(&mut file, &mut index, vec![claim(TaskUid::mint(), 1)]);
+    drop(file);
+    let good = std::fs::metadata(place.path()).unwrap().len();
+    let file = OpenOptions::new().write(true).open(place.path()).unwrap();
+    file.set_len(good + 3 * (1 << 20)).unwrap();
+    drop(file);
+    drop(place.file().unwrap());
+    assert_eq!(std::fs::metadata(place.path()).unwrap().len(), good);
+}
+
+#[test]
+fn one_worker_at_a_time_and_only_its_own_file() {
+    let place = Place::new();
+    let opened = place.file().unwrap();
+    assert!(matches!(place.file(), Err(JournalError::Locked { .. })));
+    drop(opened);
+    let stranger = place.dir.path().join("worker.console2.journal");
+    std::fs::copy(place.path(), stranger).unwrap();
+    let (worker, console2) = (build::task_type("worker"), build::endpoint("console2"));
+    match JournalFile::open(place.dir.path(), &worker, &console2) {
+        Err(JournalError::Foreign { owner, .. }) => assert_eq!(owner, "worker.console1"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_unknown_version_refuses_to_start() {
+    let place = Place::new();
+    let text = br#"{"head":{"v":2,"journal":"0192f0c1-0000-7000-8000-000000000001","type":"worker","endpoint":"console1"}}"#;
+    let mut frame = Frame::new();
+    frame.push(text);
+    std::fs::write(place.path(), frame.seal()).unwrap();
+    let fault = place.file().unwrap_err().to_string();
+    assert!(fault.contains("version 2 is unknown"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_disk_that_refuses_is_an_error_and_nothing_counts_until_it_is_written() {
+    let place = Place::new();
+    let mut opened = place.file().unwrap();
+    let good = opened.file.swap_handle(File::open(place.path()).unwrap());
+    let uid = TaskUid::mint();
+    let refused = {
+        let index = std::mem::take(&mut opened.index);
+        let mut writer = writer::Writer {
+            file: opened.file,
+            index: Arc::new(Mutex::new(index)),
+            changed: Arc::new(Notify::new()),
+            is_broken: false,
+            notes: Vec::new(),
+        };
+        let (done, mut answer) = oneshot::channel();
+        writer.serve(vec![Request::Write {
+            records: vec![claim(uid, 1)],
+            done,
+        }]);
+        assert!(matches!(
+            answer.try_recv().unwrap(),
+            Err(JournalError::Io { .. })
+        ));
+        assert!(writer.index.lock().unwrap().get(uid).is_none());
+        writer.file.swap_handle(good);
+        writer
+    };
+    let mut writer = refused;
+    let (done, mut answer) = oneshot::channel();
+    writer.serve(vec![Request::Write {
+        records: vec![claim(uid, 1)],
+        done,
+    }]);
+    answer.try_recv().unwrap().unwrap();
+    assert!(writer.index.lock().unwrap().get(uid).is_some());
+    drop(writer);
+    assert!(place.file().unwrap().index.get(uid).is_some());
+}
