@@ -15,7 +15,7 @@ fn golden(name: &str) -> String {
 }
 
 fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).unwrap()
+    String::from_utf8(bytes).expect("UTF-8")
 }
 
 #[test]
