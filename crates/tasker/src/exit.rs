@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use tasker_core::TaskStatus;
 
 use crate::config::ConfigError;
+use crate::terminal::tell;
 
 /// An exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +93,7 @@ impl Failure {
 pub fn end(result: Result<Exit, Failure>) -> ExitCode {
     result
         .unwrap_or_else(|failure| {
-            eprintln!("error: {failure}");
+            tell(&format!("error: {failure}"));
             failure.exit()
         })
         .into()

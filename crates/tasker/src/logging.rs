@@ -42,6 +42,8 @@ pub fn start(config: &LogConfig) -> Result<(), Failure> {
         LogFormat::Auto => !is_terminal,
     };
     let builder = tracing_subscriber::fmt()
+        // They would be printed to the stream that cannot be written, with a panic.
+        .log_internal_errors(false)
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     let started = if is_json {

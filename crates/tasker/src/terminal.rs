@@ -1,6 +1,6 @@
 //! What is printed: harmless text, pretty JSON, and no panic when nobody reads it.
 
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, Write};
 
 use crate::exit::Failure;
 
@@ -18,10 +18,10 @@ pub fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Whether a person reads stdout.
-#[must_use]
-pub fn is_interactive() -> bool {
-    io::stdout().is_terminal()
+/// Tells a person something on stderr, beside the result on stdout. If nobody reads it, that is no
+/// fault.
+pub fn tell(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// Text of others without what could steer the terminal: control characters, and those that change

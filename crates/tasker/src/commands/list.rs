@@ -58,7 +58,7 @@ pub fn run(args: &ListArgs) -> Result<Exit, Failure> {
     let heads = heads.map_err(|e| Failure::Failed(format!("the answer is not tasker's: {e}")))?;
     terminal::print(&view::list(&heads))?;
     if cursor.is_some() {
-        eprintln!("there are more; see --limit");
+        terminal::tell("there are more; see --limit");
     }
     Ok(Exit::OK)
 }

@@ -60,7 +60,7 @@ pub fn run(args: &SubmitArgs) -> Result<Exit, Failure> {
     })?;
     if args.wait.wait.is_some() {
         if !args.api.json {
-            eprintln!("waiting for {}/{identifier}", args.task_type);
+            terminal::tell(&format!("waiting for {}/{identifier}", args.task_type));
         }
         return show(
             &client,

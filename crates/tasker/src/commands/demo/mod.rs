@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::cli::DemoArgs;
 use crate::config::{self, Config, LogFormat, Needs};
 use crate::exit::{Exit, Failure};
+use crate::terminal::tell;
 use crate::{logging, signals};
 
 use play::Play;
@@ -51,11 +52,11 @@ pub fn run(args: &DemoArgs) -> Result<Exit, Failure> {
 async fn show(args: &DemoArgs, config: &Config, folder: &Folder) -> Result<Exit, Failure> {
     let stop = signals::stop_token()?;
     let mut stage = Stage::set(config, folder.path(), args.endpoints, stop.clone()).await?;
-    eprintln!(
+    tell(&format!(
         "tasker serves on {}, with its data in {}",
         stage.url(),
         folder.path().display()
-    );
+    ));
 
     let play = Play::new(stage.url(), stage.endpoints(), stop.clone())?;
     let (told, mut outcome) = oneshot::channel();
@@ -70,8 +71,8 @@ async fn show(args: &DemoArgs, config: &Config, folder: &Folder) -> Result<Exit,
     };
     let exit = match exit {
         Ok(exit) if !args.exit && !stop.is_cancelled() => {
-            eprintln!("{}", play::curl_lines(&stage.url(), stage.endpoints()));
-            eprintln!("Ctrl-C ends it.");
+            tell(&play::curl_lines(&stage.url(), stage.endpoints()));
+            tell("Ctrl-C ends it.");
             tokio::select! {
                 () = stop.cancelled() => Ok(exit),
                 failure = stage.ended() => Err(failure),

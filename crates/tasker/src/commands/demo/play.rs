@@ -18,6 +18,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Sample runs take 3 seconds; whatever lasts so long hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The identifier of the original's walk-through.
+const ORIGINAL: &str = "e7bd91d0-16ad-11e2-892e-0800200c9a66";
+
 /// One sample task.
 pub(super) struct Play {
     client: Client,
@@ -53,7 +56,10 @@ impl Play {
         });
         let path = format!("/worker/{}", self.identifier);
         self.client.post("/worker", &body.to_string())?;
-        eprintln!("submitted {path} to {} endpoints", self.endpoints.len());
+        terminal::tell(&format!(
+            "submitted {path} to {} endpoints",
+            self.endpoints.len()
+        ));
         let answer = self.watch(&path)?;
         terminal::print(&terminal::pretty(&answer.json))?;
         Ok(answer.read::<Answer>()?.exit())
@@ -84,13 +90,15 @@ impl Play {
 /// What to try next, to be copied.
 pub(super) fn curl_lines(url: &str, endpoints: &[EndpointName]) -> String {
     let two: Vec<_> = endpoints.iter().take(2).collect();
-    let body = json!({
-        "identifier": "e7bd91d0-16ad-11e2-892e-0800200c9a66", "payload": {"foo": "bar"}, "endpoints": two,
-    });
+    // By hand, in the original's order; names need no escaping.
+    let body = format!(
+        "{{\"identifier\":\"{ORIGINAL}\",\"payload\":{{\"foo\":\"bar\"}},\"endpoints\":{}}}",
+        json!(two)
+    );
     format!(
         "\nTry it:\n  \
          curl -X POST -H 'content-type: application/json' -d '{body}' {url}/worker\n  \
-         curl '{url}/worker/e7bd91d0-16ad-11e2-892e-0800200c9a66?wait=30'\n  \
+         curl '{url}/worker/{ORIGINAL}?wait=30'\n  \
          curl {url}/worker\n  \
          curl {url}/endpoints\n"
     )

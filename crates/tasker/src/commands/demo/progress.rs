@@ -7,7 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tasker_core::EndpointName;
 
 use crate::commands::view::Row;
-use crate::terminal::harmless;
+use crate::terminal::{harmless, tell};
 
 /// Plain lines tell progress in steps of this many per cent.
 const STEP: u8 = 25;
@@ -67,7 +67,7 @@ impl Bars {
                 }
                 Self::Lines(told) => {
                     if let Some(line) = line(told, row, percent) {
-                        eprintln!("{line}");
+                        tell(&line);
                     }
                 }
             }
