@@ -111,7 +111,11 @@ pub(crate) fn apply(
     row.elapsed_ms = report
         .elapsed_ms
         .map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
-    if let Some(progress) = &report.progress {
+    if to == ResponseState::Succeeded {
+        // Whatever the handler said last: it is through.
+        row.progress_percent = Some(100);
+        row.progress_note = None;
+    } else if let Some(progress) = &report.progress {
         row.progress_percent = Some(progress.percent.into());
         row.progress_note.clone_from(&progress.note);
     } else if is_new_run && to == ResponseState::Running {

@@ -222,6 +222,11 @@ pub async fn progress_is_replaced_by_newer_progress(ledger: &dyn Ledger) {
         .await;
     let row = probe.row(&task, "a").await;
     assert_eq!((row.run, row.progress), (2, None));
+    // What succeeded is through, whatever its handler said last.
+    let succeeded = report(task.head.uid, 1, 2, ResponseState::Succeeded);
+    probe.hear("a", succeeded).await;
+    let row = probe.row(&task, "a").await;
+    assert_eq!(row.progress, Some(progress(100, None)));
 }
 
 /// Endpoints send durations, not times; nothing happened before the task was made.
