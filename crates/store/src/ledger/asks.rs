@@ -13,6 +13,7 @@ use tasker_core::state::TaskStatus;
 use tasker_core::store::{Ask, Asked};
 use tasker_core::wire::CancelEntry;
 
+use super::locked::UNDER_WAY;
 use super::{Conn, now};
 use crate::batch::{MAX_LIST, at_most};
 use crate::failure::Failure;
@@ -38,7 +39,13 @@ pub(super) async fn take_asks(
         .inner_join(tasks::table)
         .filter(endpoints::last_seen_at.ge(stored(now - span(*offline_after))))
         .filter(responses::ask_at.le(stored(now)))
-        .filter(tasks::expires_at.gt(stored(now)))
+        // What was taken in time may go on beyond the end, or have ended and its report been lost:
+        // nobody but its endpoint can tell.
+        .filter(
+            tasks::expires_at
+                .gt(stored(now))
+                .or(responses::state.eq_any(UNDER_WAY)),
+        )
         .limit(at_most(*limit) as i64)
         .select(responses::id)
         .load(conn)

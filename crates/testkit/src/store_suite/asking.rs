@@ -102,6 +102,27 @@ pub async fn expired_tasks_are_not_asked(ledger: &dyn Ledger) {
     assert!(asked(&probe).await.is_empty());
 }
 
+/// What an endpoint took in time it has to answer for, however late: it may have ended long ago and
+/// its report been lost.
+pub async fn what_was_taken_is_asked_beyond_the_end(ledger: &dyn Ledger) {
+    let probe = Probe::open_with(ledger, impatient()).await;
+    let names = ["a", "b", "c", "d"];
+    let signs = names.map(|name| sign(name, JournalUid::mint()));
+    probe.heartbeats(signs.to_vec()).await.expect("heard");
+    let short = NewTask {
+        expires_in_s: 1,
+        ..new_task("t-1", &names)
+    };
+    let task = probe.store_new(short).await;
+    probe.reach("a", &task, ResponseState::Received).await;
+    probe.reach("b", &task, ResponseState::Running).await;
+    probe.reach("c", &task, ResponseState::Failed).await;
+    probe.outlive(&task).await;
+    assert_eq!(asked(&probe).await, ["a", "b"]);
+    probe.settle_until(&task, "d", ResponseState::Expired).await;
+    assert_eq!(asked(&probe).await, ["a", "b"]);
+}
+
 /// The cancel is sent again instead of the task, until the endpoint confirms.
 pub async fn cancelled_tasks_are_asked_for_their_end(ledger: &dyn Ledger) {
     let probe = Probe::open(ledger).await;

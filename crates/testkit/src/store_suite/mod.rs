@@ -107,6 +107,7 @@ macro_rules! store_suite {
             asking: a_row_is_asked_again_after_a_while,
             asking: final_rows_are_not_asked,
             asking: expired_tasks_are_not_asked,
+            asking: what_was_taken_is_asked_beyond_the_end,
             asking: cancelled_tasks_are_asked_for_their_end,
             asking: schedulers_share_the_asks,
             cancelling: a_cancel_is_stored_and_due,
