@@ -48,8 +48,14 @@ struct Seen {
     is_cancelled: bool,
 }
 
-/// Decides over a batch. `now` is the ledger's clock.
-pub(crate) fn decide(index: &Index, boot: BootId, now: DateTime<Utc>, items: Vec<Item>) -> Claims {
+/// Decides over a batch. `now` is the ledger's clock, if it is known: nothing is refused by any other,
+/// what waits is looked at again before it starts.
+pub(crate) fn decide(
+    index: &Index,
+    boot: BootId,
+    now: Option<DateTime<Utc>>,
+    items: Vec<Item>,
+) -> Claims {
     let mut claims = Claims::default();
     for item in items {
         match item {
@@ -74,7 +80,13 @@ impl Claims {
         })
     }
 
-    fn task(&mut self, index: &Index, now: DateTime<Utc>, entry: Entry, refusal: Option<Refusal>) {
+    fn task(
+        &mut self,
+        index: &Index,
+        now: Option<DateTime<Utc>>,
+        entry: Entry,
+        refusal: Option<Refusal>,
+    ) {
         let Entry {
             uid,
             attempt,
@@ -102,9 +114,10 @@ impl Claims {
             return;
         }
         let refusal = refusal.or_else(|| {
-            (entry.expires_at <= now).then(|| Refusal {
+            let is_over = now.is_some_and(|now| entry.expires_at <= now);
+            is_over.then(|| Refusal {
                 errnr: errnr::EXPIRED,
-                errmsg: format!("expired at {}", entry.expires_at.format("%F %T UTC")),
+                errmsg: expired(entry.expires_at),
             })
         });
         let record = match Record::claim(attempt, &entry.task, unix_ms()) {
@@ -143,10 +156,8 @@ impl Claims {
     fn cancel(&mut self, index: &Index, cancel: CancelEntry) {
         let CancelEntry { uid, expires_at } = cancel;
         let seen = self.seen(index, uid);
-        let has_ended = index
-            .get(uid)
-            .is_some_and(|known| matches!(known.phase, Phase::Ended(_)));
-        if !seen.is_cancelled && !has_ended {
+        // Also for what has ended: a later attempt of it may be on its way.
+        if !seen.is_cancelled {
             let at = unix_ms();
             self.records.push(Record::Tombstone(Tombstone {
                 uid,
@@ -184,6 +195,11 @@ impl Claims {
             self.effects.push(Effect::Open(welcome.now));
         }
     }
+}
+
+/// The text of a task that can no longer start.
+pub(crate) fn expired(at: DateTime<Utc>) -> String {
+    format!("expired at {}", at.format("%F %T UTC"))
 }
 
 /// The report of a task that was cancelled before it came; `attempt` 0 if it has not come at all.

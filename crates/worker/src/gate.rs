@@ -66,11 +66,15 @@ impl Gate {
     }
 
     /// The ledger's clock: that of the welcome and what has passed since, by a clock that nobody
-    /// sets. Before the welcome the endpoint's own.
+    /// sets. `None` before the welcome.
+    pub(crate) fn ledger_now(&self) -> Option<DateTime<Utc>> {
+        let welcomed = self.welcomed()?;
+        Some(welcomed.now + TimeDelta::from_std(welcomed.at.elapsed()).unwrap_or_default())
+    }
+
+    /// The ledger's clock; before the welcome the endpoint's own.
     pub(crate) fn now(&self) -> DateTime<Utc> {
-        self.welcomed().map_or_else(Utc::now, |welcomed| {
-            welcomed.now + TimeDelta::from_std(welcomed.at.elapsed()).unwrap_or_default()
-        })
+        self.ledger_now().unwrap_or_else(Utc::now)
     }
 }
 

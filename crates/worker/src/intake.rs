@@ -195,7 +195,7 @@ async fn serve(
             }
         }
     }
-    let now = shared.gate.now();
+    let now = shared.gate.ledger_now();
     let claims = shared
         .journal
         .peek(|index| decide(index, shared.boot, now, items));

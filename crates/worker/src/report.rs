@@ -197,6 +197,12 @@ async fn build(shared: &Shared, chosen: &[Chosen]) -> Result<Vec<Report>, Journa
             (What::Present, None) => None,
         };
         reports.extend(report);
+        // The row may wait for a later attempt, which never came and no word about this one ends.
+        let is_over = |known: &&Known| matches!(known.phase, Phase::Ended(_) | Phase::Had);
+        let cancelled_since = one.known.as_ref().filter(|known| known.is_cancelled);
+        if matches!(one.what, What::Present) && cancelled_since.filter(is_over).is_some() {
+            reports.push(cancelled(one.uid, 0));
+        }
     }
     Ok(reports)
 }

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
+use crate::claim::expired;
 use crate::desk::Taken;
 use crate::job::{Assignment, perform};
 use crate::journal::{End, Known, Phase, Record, Released, Start, unix_ms};
@@ -87,7 +88,10 @@ async fn start(shared: &Arc<Shared>, taken: Taken, known: Known) {
     }
     if known.expires_at <= shared.gate.now() {
         let outcome = if known.run == 0 {
-            Outcome::of(ResponseState::Rejected, errnr::EXPIRED)
+            Outcome {
+                errmsg: Some(expired(known.expires_at)),
+                ..Outcome::of(ResponseState::Rejected, errnr::EXPIRED)
+            }
         } else {
             // It did run before; "rejected" would deny that.
             Outcome::of(ResponseState::Interrupted, errnr::INTERRUPTED)

@@ -113,7 +113,7 @@ pub async fn run(
         desk: Desk::default(),
         outbox: Outbox::default(),
         boot: BootId::mint(),
-        stop,
+        stop: stop.child_token(),
     });
     tracing::info!(
         "task.type" = %shared.settings.task_type,
@@ -149,7 +149,15 @@ async fn work(shared: &Arc<Shared>) -> Result<Drained, WorkerError> {
     };
     let line = async {
         stop.run_until_cancelled(recover(shared)).await;
-        let ((), ran) = tokio::join!(taking, dispatch(shared, stop));
+        let running = async {
+            let ran = dispatch(shared, stop).await;
+            if ran.is_err() {
+                // Nobody would run what is taken from here on.
+                stop.cancel();
+            }
+            ran
+        };
+        let ((), ran) = tokio::join!(taking, running);
         flush.cancel();
         ran
     };

@@ -4,11 +4,16 @@
 
 mod rig;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use chrono::{TimeDelta, Utc};
 use rig::{Probe, Rig, Sent, had, until, welcome};
 use tasker_core::ResponseState::{Interrupted, Received, Rejected, Running, Succeeded};
 use tasker_core::broker::{Address, Broker, Message};
+use tasker_core::handler::{Handler, HandlerError, Job, Output};
+use tasker_core::task::RunPolicy;
 use tasker_core::wire::Envelope;
 use tasker_core::{BootId, errnr};
 use tasker_testkit::build;
@@ -212,6 +217,48 @@ async fn a_fresh_journal_waits_for_its_welcome_and_heeds_it() {
     rig.reported(before.uid, Succeeded).await;
     assert_eq!(probe.starts(before.uid), [(2, 1)]);
     worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_wrong_clock_refuses_nothing_before_the_welcome() {
+    let (rig, probe) = (Rig::without_inbox().await, Probe::quick());
+    rig.open_inbox().await;
+    let worker = rig.start(&probe);
+    until("a hello", || !rig.ledger.hellos.lock().unwrap().is_empty()).await;
+    // Over for an hour by this host's clock, which is a day ahead of the ledger's.
+    let task = Sent::with(RunPolicy::Once, None, -3600);
+    rig.send_task(&task).await;
+    let mut welcome = welcome();
+    welcome.boot = rig.ledger.hellos.lock().unwrap()[0].boot;
+    welcome.now = Utc::now() - TimeDelta::days(1);
+    rig.send(welcome.encode()).await;
+    rig.reported(task.uid, Received).await;
+    rig.reported(task.uid, Succeeded).await;
+    worker.drain().await;
+}
+
+/// A fault of the worker itself, not of a run.
+struct Broken;
+
+#[async_trait]
+impl Handler for Broken {
+    async fn run(&self, _job: Job<'_>) -> Result<Output, HandlerError> {
+        Output::json(&"done")
+    }
+
+    fn max_run(&self) -> Option<Duration> {
+        panic!("in the middle of the worker")
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_cannot_run_tasks_ends_instead_of_collecting_them() {
+    let rig = Rig::new().await;
+    let worker = rig.start_with(Arc::new(Broken), rig.settings());
+    rig.send_task(&Sent::once()).await;
+    let ended = tokio::time::timeout(Duration::from_secs(20), worker.join).await;
+    let ended = ended.expect("it ends").unwrap();
+    assert!(matches!(ended, Err(WorkerError::Part(_))), "{ended:?}");
 }
 
 #[tokio::test]

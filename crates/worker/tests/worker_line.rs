@@ -249,8 +249,38 @@ async fn cancelled_while_it_runs_or_waits_it_ends_and_after_the_end_it_is_told()
         rig.reports(done.uid).len() > before
     })
     .await;
-    assert_eq!(rig.reports(done.uid).last().unwrap().state, Succeeded);
+    let told = &rig.reports(done.uid)[before..];
+    assert_eq!((told[0].attempt, told[0].state), (1, Succeeded));
     assert!(probe.starts(waits.uid).is_empty());
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_cancel_overtakes_the_retry_of_what_has_ended() {
+    let (rig, probe) = (Rig::new().await, Probe::quick());
+    let worker = rig.start(&probe);
+    let task = Sent::once();
+    rig.send_task(&task).await;
+    rig.reported(task.uid, Succeeded).await;
+    rig.cancel(task.uid).await;
+    // The ledger's row may wait for attempt 2 already, which no word about attempt 1 can end.
+    let report = rig.reported(task.uid, Cancelled).await;
+    assert_eq!((report.attempt, report.errnr), (0, Some(errnr::CANCELLED)));
+    rig.send_task(&task.attempt(2)).await;
+    until("attempt 2 is answered", || {
+        rig.reports(task.uid).iter().any(|r| r.attempt == 2)
+    })
+    .await;
+    worker.kill().await;
+    let worker = rig.start(&probe);
+    rig.send_task(&task.attempt(3)).await;
+    until("the next start still knows", || {
+        rig.reports(task.uid).iter().any(|r| r.attempt == 3)
+    })
+    .await;
+    let later = rig.reports(task.uid).into_iter().filter(|r| r.attempt > 1);
+    assert!(later.map(|r| r.state).all(|state| state == Cancelled));
+    assert_eq!(probe.starts(task.uid), [(1, 1)]);
     worker.drain().await;
 }
 

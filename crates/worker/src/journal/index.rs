@@ -194,6 +194,8 @@ impl Index {
                 if let Some(known) = self.tasks.get(&tombstone.uid) {
                     let mut known = known.clone();
                     known.is_cancelled = true;
+                    // A retry may have given the task a longer life than the attempt had.
+                    known.expires_at = known.expires_at.max(tombstone.expires_at);
                     self.put(tombstone.uid, known);
                 } else {
                     let known = Known {
@@ -224,11 +226,13 @@ impl Index {
         }
     }
 
-    /// Forgets tasks whose expiry is so long ago that no delivery can come any more. `now` is the
-    /// ledger's clock or earlier.
+    /// Forgets tasks whose expiry is so long ago that no delivery can come any more, and whose end
+    /// has been reported. `now` is the ledger's clock or earlier.
     pub(super) fn prune(&mut self, now: DateTime<Utc>) {
-        self.tasks
-            .retain(|_, known| known.is_open() || known.expires_at + KEEP_AFTER_EXPIRY > now);
+        self.tasks.retain(|_, known| {
+            let is_untold = matches!(known.phase, Phase::Ended(_)) && !known.is_reported;
+            known.is_open() || is_untold || known.expires_at + KEEP_AFTER_EXPIRY > now
+        });
     }
 
     /// Where a record of the file went when the file was written anew.

@@ -125,14 +125,21 @@ fn only_the_ledgers_clock_makes_the_journal_forget() {
         mut file,
         mut index,
     } = place.file().unwrap();
-    let (done, open) = (TaskUid::mint(), TaskUid::mint());
-    // Two hours after both expired, by the endpoint's clock.
+    let (done, open, untold) = (TaskUid::mint(), TaskUid::mint(), TaskUid::mint());
+    // Two hours after all expired, by the endpoint's clock.
     append(&mut file, &mut index, vec![claim_of(open, 1, -7200)]);
     let Record::End(mut old) = end(done, 1, 1, "1") else {
         unreachable!()
     };
     old.expires_at = Utc::now() - TimeDelta::hours(2);
-    append(&mut file, &mut index, vec![Record::End(old)]);
+    let mut unheard = old.clone();
+    unheard.uid = untold;
+    let told = Record::Reported {
+        uid: done,
+        attempt: 1,
+    };
+    let records = vec![Record::End(old), told, Record::End(unheard)];
+    append(&mut file, &mut index, records);
     drop(file);
     let Opened {
         mut file,
@@ -153,6 +160,10 @@ fn only_the_ledgers_clock_makes_the_journal_forget() {
     assert!(
         index.get(open).is_some(),
         "what is unfinished is not forgotten"
+    );
+    assert!(
+        index.get(untold).is_some(),
+        "nor an outcome that the broker never had"
     );
 }
 
