@@ -10,8 +10,9 @@ use lapin::{Channel, Connection, ConnectionProperties};
 use tasker_core::broker::BrokerError;
 use tokio_util::sync::CancellationToken;
 
-use super::error::{meaning, within};
+use super::error::within;
 use super::settings::{AmqpSettings, Timeouts};
+use super::stream::{Guarded, runtime};
 
 /// A connection that was established.
 #[derive(Debug)]
@@ -75,14 +76,13 @@ pub(super) async fn connect(settings: &AmqpSettings, role: &str) -> Result<Live,
     let name = format!("{} {role}", settings.connection_name);
     // lapin's own recovery stays off: the supervisor builds whole connections instead.
     let properties = ConnectionProperties::default().with_connection_name(name.as_str().into());
-    let runtime = lapin::runtime::default_runtime().map_err(|error| meaning(&error))?;
     let socket = Owned::default();
     let dialed = socket.0.clone();
     let dial = async move |uri: AMQPUri, _| {
         let stream = dialed.dial(&uri.authority.host, uri.authority.port).await?;
-        Ok(AsyncTcpStream::Plain(Compat::new(stream)))
+        Ok(AsyncTcpStream::Plain(Guarded::new(Compat::new(stream))))
     };
-    let connecting = Connection::connector(uri(settings), runtime, dial, properties);
+    let connecting = Connection::connector(uri(settings), runtime(), dial, properties);
     Ok(Live {
         connection: within(timeouts.connect, connecting).await?,
         socket,

@@ -9,11 +9,15 @@
 mod backoff;
 mod connect;
 mod consumer;
+mod deliver;
 mod error;
+mod guard;
+mod header;
 mod link;
 mod outgoing;
 mod publisher;
 mod settings;
+mod stream;
 mod topology;
 mod verdict;
 

@@ -2,4 +2,6 @@
 
 mod contract;
 mod faults;
+mod foreign;
 mod rabbit;
+mod raw;
