@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use tasker_core::broker::{Address, Message};
@@ -13,7 +14,7 @@ use tasker_core::store::{Ask, Asked, Store, StoreError};
 use tasker_core::wire::{Cancel, CancelEntry, EntryRef, Envelope};
 use tasker_core::{EndpointName, TaskType};
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -39,6 +40,26 @@ pub(crate) struct Scheduler {
     pub(crate) asks: Arc<Notify>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) settings: SchedulerSettings,
+    /// The silence after which contact with a run counts as lost.
+    pub(crate) lost_after: Duration,
+}
+
+/// Since when this process could have heard its workers. What it was deaf to is not silence: after an
+/// absence of the API, the broker or the database, their reports still wait in the queue.
+#[derive(Debug, Default)]
+struct Hearing {
+    since: Option<Instant>,
+}
+
+impl Hearing {
+    /// Whether somebody who was silent for `lost_after` has really been silent.
+    fn is_trusted(&mut self, now: Instant, can_hear: bool, lost_after: Duration) -> bool {
+        if !can_hear {
+            self.since = None;
+            return false;
+        }
+        now.duration_since(*self.since.get_or_insert(now)) >= lost_after
+    }
 }
 
 /// What a loop does when it is woken.
@@ -66,8 +87,17 @@ impl Scheduler {
     /// Does a duty until `stop`.
     pub(crate) async fn run(&self, duty: Duty, stop: &CancellationToken) {
         let mut backoff = Backoff::default();
+        let mut hearing = Hearing::default();
         while !stop.is_cancelled() {
-            match self.round(duty, stop).await {
+            let is_up = self.courier.is_up();
+            let done = if duty == Duty::PresumeLost
+                && !hearing.is_trusted(Instant::now(), is_up, self.lost_after)
+            {
+                Ok(())
+            } else {
+                self.round(duty, stop).await
+            };
+            match done {
                 Ok(()) => {
                     backoff.reset();
                     let woken = async {
@@ -80,6 +110,7 @@ impl Scheduler {
                     stop.run_until_cancelled(rest).await;
                 }
                 Err(error) => {
+                    hearing = Hearing::default();
                     let duty = duty.label();
                     count(&self.metrics.loop_failures, "loop", duty, 1);
                     tracing::warn!(duty, error = %chain(&error), "the scheduler's ledger failed");
@@ -212,6 +243,26 @@ mod tests {
             attempt: 2,
             task: format!("\"{}\"", "x".repeat(bytes)).into(),
         }
+    }
+
+    #[test]
+    fn silence_counts_from_when_it_could_have_been_broken() {
+        let (start, lost_after) = (Instant::now(), Duration::from_secs(300));
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut hearing = Hearing::default();
+        for (seconds, can_hear, is_trusted) in [
+            (0, true, false),
+            (299, true, false),
+            (300, true, true),
+            (400, false, false),
+            (500, true, false),
+            (799, true, false),
+            (800, true, true),
+        ] {
+            let got = hearing.is_trusted(at(seconds), can_hear, lost_after);
+            assert_eq!(got, is_trusted, "after {seconds} s");
+        }
+        assert!(Hearing::default().is_trusted(start, true, Duration::ZERO));
     }
 
     #[test]

@@ -209,6 +209,7 @@ impl Loops {
             asks: Arc::clone(asks),
             metrics: Arc::clone(metrics),
             settings: settings.scheduler,
+            lost_after: settings.timing.lost_after,
         });
         for duty in [Duty::Settle, Duty::PresumeLost, Duty::Ask] {
             let (scheduler, stop) = (Arc::clone(&scheduler), self.stop.clone());
