@@ -25,11 +25,11 @@ use crate::config::{
 };
 use crate::exit::Failure;
 
-fn database(error: OpenError) -> Failure {
+fn database(db: &DbConfig, error: OpenError) -> Failure {
     match error {
         OpenError::BadUrl { .. } => Failure::Usage(format!("manager.db.uri: {error}")),
-        OpenError::Unreachable(_) => Failure::Unavailable(error.to_string()),
-        OpenError::Refused(_) => Failure::Failed(error.to_string()),
+        OpenError::Unreachable(_) => Failure::Unavailable(format!("{}: {error}", db.uri)),
+        OpenError::Refused(_) => Failure::Failed(format!("{}: {error}", db.uri)),
     }
 }
 
@@ -44,7 +44,7 @@ pub fn open_store(db: &DbConfig, timing: Timing) -> Result<Arc<dyn Store>, Failu
         verbose: db.verbose,
         ..StoreOptions::default()
     };
-    tasker_store::open(db.uri.expose(), &options).map_err(database)
+    tasker_store::open(db.uri.expose(), &options).map_err(|e| database(db, e))
 }
 
 /// Brings the database's schema up to date.
@@ -54,7 +54,7 @@ pub fn open_store(db: &DbConfig, timing: Timing) -> Result<Arc<dyn Store>, Failu
 pub async fn migrate(db: &DbConfig) -> Result<(), Failure> {
     tasker_store::migrate(db.uri.expose())
         .await
-        .map_err(database)
+        .map_err(|e| database(db, e))
 }
 
 /// Drops everything in the database and makes the schema anew.
@@ -62,7 +62,9 @@ pub async fn migrate(db: &DbConfig) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure`].
 pub async fn reset(db: &DbConfig) -> Result<(), Failure> {
-    tasker_store::reset(db.uri.expose()).await.map_err(database)
+    tasker_store::reset(db.uri.expose())
+        .await
+        .map_err(|e| database(db, e))
 }
 
 /// Whether the database holds no task.
@@ -72,7 +74,7 @@ pub async fn reset(db: &DbConfig) -> Result<(), Failure> {
 pub async fn is_empty(db: &DbConfig) -> Result<bool, Failure> {
     tasker_store::is_empty(db.uri.expose())
         .await
-        .map_err(database)
+        .map_err(|e| database(db, e))
 }
 
 /// Whether the database's schema is the one that this release needs.
@@ -82,7 +84,7 @@ pub async fn is_empty(db: &DbConfig) -> Result<bool, Failure> {
 pub async fn schema_is_current(db: &DbConfig) -> Result<bool, Failure> {
     tasker_store::schema_is_current(db.uri.expose())
         .await
-        .map_err(database)
+        .map_err(|e| database(db, e))
 }
 
 /// RabbitMQ. It connects by itself, for ever.

@@ -4,6 +4,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -107,6 +108,14 @@ fn it_prints_the_aggregated_answer_and_ends_with_the_tasks_code() {
             !told.contains('\u{1b}'),
             "bars without a terminal: {told:?}"
         );
+        // What goes wrong is logged, and nothing does.
+        assert!(!told.contains("WARN") && !told.contains("ERROR"), "{told}");
+    }
+    // The ledger holds payloads.
+    let files = std::fs::read_dir(data.path()).unwrap();
+    for file in files.map(Result::unwrap) {
+        let mode = file.metadata().unwrap().mode();
+        assert_eq!(mode & 0o077, 0, "{:?} {mode:o}", file.path());
     }
 }
 

@@ -167,12 +167,17 @@ fn init_makes_everything_and_is_harmless_to_repeat() {
     assert_eq!(worker["configure"], json!(r"^\z"));
     assert_eq!(worker["read"], json!(format!(r"^{p}\.[^.]+\..+\z")));
     let policies = site.management.get(&format!("policies/{p}"));
-    let inboxes = policies
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|x| x["name"] == format!("{p}.inboxes"));
-    let rules = &inboxes.unwrap()["definition"];
+    let rules = |of: &str| {
+        let name = format!("{p}.{of}");
+        let mut all = policies.as_array().unwrap().iter();
+        &all.find(|policy| policy["name"] == name).unwrap()["definition"]
+    };
+    // No account can fill the broker's disk; reports are refused, not dropped.
+    for queue in ["inboxes", "reports", "presence", "dead"] {
+        assert!(rules(queue)["max-length-bytes"].is_u64(), "{queue}");
+    }
+    assert_eq!(rules("reports")["overflow"], "reject-publish");
+    let rules = rules("inboxes");
     assert_eq!(rules["overflow"], "drop-head");
     assert_eq!(rules["dead-letter-exchange"], json!(format!("{p}.dead")));
     assert_eq!(rules["expires"], 86_400_000);

@@ -13,10 +13,16 @@ use crate::config::{MessageQueue, QueueType, Secret};
 const INBOX_BYTES: u64 = 64 << 20;
 /// An inbox that nobody consumed from for so long is deleted; the next hello makes it anew.
 const INBOX_EXPIRES_MS: u64 = 24 * 3_600_000;
+/// Reports that wait for the recorder. With more, workers are told to keep theirs: one account that
+/// floods must not fill the broker's disk, which would stop everybody.
+const REPORTS_BYTES: u64 = 1 << 30;
 /// Heartbeats older than this say nothing any more.
 const PRESENCE_TTL_MS: u64 = 60_000;
+/// Heartbeats of some 200 bytes each.
+const PRESENCE_BYTES: u64 = 64 << 20;
 /// How much of what nobody can read is kept for somebody to look at, and for how long.
 const DEAD_MESSAGES: u64 = 10_000;
+const DEAD_BYTES: u64 = 256 << 20;
 const DEAD_TTL_MS: u64 = 7 * 24 * 3_600_000;
 /// An endpoint runs one connection to publish and one to consume for all its task types, and may
 /// open the new ones before the server has noticed that the old ones are gone.
@@ -109,7 +115,10 @@ impl<'a> Setup<'a> {
     pub fn put_policies(&self) -> Result<(), ApiError> {
         let names = &self.names;
         let dead = names.dead();
-        let mut reports = json!({"dead-letter-exchange": dead});
+        let mut reports = json!({
+            "dead-letter-exchange": dead, "overflow": "reject-publish",
+            "max-length-bytes": REPORTS_BYTES,
+        });
         let mut inboxes = json!({
             "dead-letter-exchange": dead, "overflow": "drop-head",
             "max-length-bytes": INBOX_BYTES, "expires": INBOX_EXPIRES_MS,
@@ -120,9 +129,13 @@ impl<'a> Setup<'a> {
             reports["delivery-limit"] = json!(-1);
             inboxes["delivery-limit"] = json!(-1);
         }
-        let presence = json!({"message-ttl": PRESENCE_TTL_MS});
+        let presence = json!({
+            "message-ttl": PRESENCE_TTL_MS, "overflow": "drop-head",
+            "max-length-bytes": PRESENCE_BYTES,
+        });
         let kept = json!({
-            "max-length": DEAD_MESSAGES, "message-ttl": DEAD_TTL_MS, "overflow": "drop-head",
+            "max-length": DEAD_MESSAGES, "max-length-bytes": DEAD_BYTES,
+            "message-ttl": DEAD_TTL_MS, "overflow": "drop-head",
         });
         for (name, pattern, rules) in [
             ("inboxes", rights::inboxes(names), inboxes),

@@ -62,6 +62,8 @@ impl Stage {
         let handler: Arc<dyn Handler> = Arc::new(Sample);
         for endpoint in &endpoints {
             for task_type in config.names() {
+                let opened = broker.open_inbox(&task_type, endpoint).await;
+                opened.map_err(|e| Failure::Failed(e.to_string()))?;
                 let (handler, broker) = (Arc::clone(&handler), Arc::clone(&broker));
                 parts.spawn(work(
                     config,
