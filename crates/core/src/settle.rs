@@ -21,8 +21,10 @@ pub struct Standing {
 /// The status that the task moves to now; `None` if it stays.
 ///
 /// A listed task is DONE as soon as every expected endpoint finished, however late, and INCOMPLETE
-/// when the wait is over and some have not received it. An open task is judged once, after the wait:
-/// INCOMPLETE if nobody received it, else DONE as soon as all that did have finished.
+/// when the wait is over and some have not received it. An open task is judged after the wait, and
+/// whoever received it is expected: INCOMPLETE if nobody received it, else DONE as soon as all that did
+/// have finished. One of them may have to receive it again, after a retry or with a new journal; then it
+/// is waited for like the endpoints of a list.
 #[must_use]
 pub fn settle(task: &Standing, now: DateTime<Utc>) -> Option<TaskStatus> {
     use TaskStatus::{Created, Done, Incomplete, Sent};
@@ -35,9 +37,14 @@ pub fn settle(task: &Standing, now: DateTime<Utc>) -> Option<TaskStatus> {
     let is_waiting = matches!(task.status, Created | Sent);
     let is_overdue = now >= task.wait_until;
     match task.audience {
-        Audience::Subscribed if !is_waiting || !is_overdue => None,
-        Audience::Subscribed if received == 0 => Some(Incomplete),
-        Audience::Subscribed => (finished >= received).then_some(Done),
+        Audience::Subscribed if is_waiting && !is_overdue => None,
+        Audience::Subscribed if received == 0 || received < expected => {
+            is_waiting.then_some(Incomplete)
+        }
+        Audience::Subscribed => {
+            let is_open = is_waiting || task.status == Incomplete;
+            (is_open && finished >= expected).then_some(Done)
+        }
         Audience::Listed | Audience::Everybody => {
             let is_open = is_waiting || task.status == Incomplete;
             if is_open && finished >= expected {
@@ -105,15 +112,20 @@ mod tests {
     }
 
     #[test]
-    fn an_open_task_is_judged_once_after_the_wait() {
+    fn an_open_task_is_judged_after_the_wait() {
         for (status, counts, now, next) in [
             (Sent, (2, 2, 2), 50, None),
             (Sent, (0, 0, 0), 100, Some(Incomplete)),
             (Sent, (2, 2, 2), 100, Some(Done)),
             (Sent, (2, 2, 1), 150, None),
             (Sent, (2, 2, 2), 500, Some(Done)),
-            (Incomplete, (1, 1, 1), 500, None),
+            (Incomplete, (0, 0, 0), 500, None),
             (Done, (3, 3, 3), 500, None),
+            // One of two is tried again.
+            (Sent, (2, 1, 1), 50, None),
+            (Sent, (2, 1, 1), 150, Some(Incomplete)),
+            (Incomplete, (2, 1, 1), 500, None),
+            (Incomplete, (2, 2, 2), 500, Some(Done)),
         ] {
             let got = judge(Audience::Subscribed, status, counts, now);
             assert_eq!(got, next, "{status} {counts:?} at {now}");

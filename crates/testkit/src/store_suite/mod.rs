@@ -124,6 +124,7 @@ macro_rules! store_suite {
             retrying: an_expired_task_gets_a_new_life,
             retrying: a_retry_outdates_the_attempt_before,
             retrying: a_retry_without_time_is_judged_at_the_next_deadline,
+            retrying: a_retry_of_an_open_task_is_waited_for,
             deadlines: a_task_that_nobody_received_is_incomplete,
             deadlines: a_task_that_all_received_goes_on,
             deadlines: an_open_task_is_done_after_the_wait,

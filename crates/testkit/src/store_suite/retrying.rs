@@ -195,3 +195,32 @@ pub async fn a_retry_without_time_is_judged_at_the_next_deadline(ledger: &dyn Le
         (task.head.uid, TaskStatus::Incomplete)
     );
 }
+
+/// Who subscribed and is tried again is expected like anybody on a list: without its answer the task
+/// is not DONE.
+pub async fn a_retry_of_an_open_task_is_waited_for(ledger: &dyn Ledger) {
+    let probe = Probe::open(ledger).await;
+    let open = NewTask {
+        wait_s: 1,
+        ..new_task("t-1", &[])
+    };
+    let task = probe.store_new(open).await;
+    probe.reach("a", &task, ResponseState::Succeeded).await;
+    probe.reach("b", &task, ResponseState::Failed).await;
+    assert_eq!(probe.settle_next().await, (task.head.uid, TaskStatus::Done));
+    let at_once = RetryOrder {
+        wait_s: 0,
+        ..order(&[ResponseState::Failed])
+    };
+    probe.retry(task.head.id, at_once).await.expect("retried");
+    assert_eq!(
+        probe.settle_next().await,
+        (task.head.uid, TaskStatus::Incomplete)
+    );
+    let done = report(task.head.uid, 2, 1, ResponseState::Succeeded);
+    assert_eq!(probe.hear("b", done).await, RecordVerdict::Applied);
+    assert_eq!(
+        probe.standing(&task).await,
+        (TaskStatus::Done, (2, 2, 2, 0))
+    );
+}
