@@ -1,12 +1,14 @@
 //! A whole installation for one test: its own database, virtual host, configuration and journals, and
 //! the real programs as processes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tasker_testkit::services;
+
+use crate::sample;
 
 /// How long any condition may take to become true.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -65,8 +67,8 @@ impl System {
     pub(crate) fn init_on(amqp: &str, management: &str) -> Self {
         let name = format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("development.config.yaml"), CONFIG).unwrap();
-        make_handlers(&dir.path().join("handlers"));
+        std::fs::write(dir.path().join("development.config.yaml"), sample::CONFIG).unwrap();
+        sample::make_handlers(&dir.path().join("handlers"));
         let (host, port) = host_and_port(amqp);
         let (api, admin, admin_password) = credentials(management);
         let pairs = [
@@ -155,10 +157,24 @@ impl System {
 
     /// The broker as the workers of the development account see it.
     pub(crate) fn worker_amqp_url(&self) -> String {
-        let env = |name: &str| &self.env.iter().find(|(k, _)| k == name).unwrap().1;
-        let (user, password) = (env("TASKER_WORKER_USER"), env("TASKER_WORKER_PASSWORD"));
-        let (host, port) = (env("TASKER_MQ_HOST"), env("TASKER_MQ_PORT"));
+        self.amqp_url(
+            self.env("TASKER_WORKER_USER"),
+            self.env("TASKER_WORKER_PASSWORD"),
+        )
+    }
+
+    /// The broker as the API sees it.
+    pub(crate) fn api_amqp_url(&self) -> String {
+        self.amqp_url(&self.name, &self.name)
+    }
+
+    fn amqp_url(&self, user: &str, password: &str) -> String {
+        let (host, port) = (self.env("TASKER_MQ_HOST"), self.env("TASKER_MQ_PORT"));
         format!("amqp://{user}:{password}@{host}:{port}/{}", self.name)
+    }
+
+    fn env(&self, name: &str) -> &str {
+        &self.env.iter().find(|(key, _)| key == name).unwrap().1
     }
 
     /// Runs `tasker` to its end.
@@ -266,12 +282,36 @@ impl System {
 
     /// Calls the broker's management API.
     pub(crate) fn manage(&self, method: &str, path: &str) -> (u16, Value) {
-        let request = ureq::http::Request::builder()
-            .method(method)
-            .uri(format!("{}/api/{path}", self.management))
-            .body(())
-            .unwrap();
-        self.send(agent().run(request))
+        self.send(agent().run(self.request(method, path).body(()).unwrap()))
+    }
+
+    /// The same with a JSON body.
+    pub(crate) fn manage_with(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let request = self
+            .request(method, path)
+            .header("content-type", "application/json");
+        self.send(agent().run(request.body(body.to_string()).unwrap()))
+    }
+
+    fn request(&self, method: &str, path: &str) -> ureq::http::request::Builder {
+        let uri = format!("{}/api/{path}", self.management);
+        ureq::http::Request::builder().method(method).uri(uri)
+    }
+
+    /// Waits until a counter of the API has reached a value.
+    pub(crate) fn wait_metric(&self, series: &str, least: u64) {
+        wait_for(series, || {
+            let url = format!("{}/metrics", self.url);
+            let text = agent()
+                .get(url)
+                .call()
+                .ok()?
+                .body_mut()
+                .read_to_string()
+                .ok()?;
+            let line = text.lines().find(|line| line.starts_with(series))?;
+            (line.rsplit_once(' ')?.1.parse::<u64>().ok()? >= least).then_some(())
+        });
     }
 }
 
@@ -335,62 +375,3 @@ fn host_and_port(url: &str) -> (String, String) {
     let (host, port) = address.split_once(':').unwrap();
     (host.to_owned(), port.trim_end_matches('/').to_owned())
 }
-
-/// Handlers that answer at once (`worker`) or when a file appears (`backup`), and say which run it was.
-fn make_handlers(dir: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    for (name, script) in [("worker", WORKER), ("backup", BACKUP)] {
-        let folder: PathBuf = dir.join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("handler.yaml"), HANDLER).unwrap();
-        std::fs::write(folder.join("run"), script).unwrap();
-        std::fs::set_permissions(folder.join("run"), PermissionsExt::from_mode(0o755)).unwrap();
-    }
-}
-
-const HANDLER: &str =
-    "protocol: 1\ndescription: a test\ncommand: [run]\ntimeout_s: 120\nenv: [T_DIR]\n";
-
-const WORKER: &str = r#"#!/bin/sh
-echo '{"yiya":"yippie","yeah":1234123}' > "$TASKER_REPLY"
-"#;
-
-const BACKUP: &str = r#"#!/bin/sh
-echo start >> "$T_DIR/backup.runs"
-while [ ! -e "$T_DIR/backup.go" ]; do sleep 0.05; done
-echo '{"saved":true}' > "$TASKER_REPLY"
-"#;
-
-/// Spans short enough for a test; everything else as it is shipped.
-const CONFIG: &str = r"
-task_types: [worker, backup]
-api:
-  port: 0
-  wait_for_endpoints_timeout: 3
-  wait_for_sent_ms: 2000
-manager:
-  db:
-    uri: ${TASKER_DB_URI}
-  message_queue:
-    host: ${TASKER_MQ_HOST}
-    port: ${TASKER_MQ_PORT}
-    username: ${T_NAME}
-    password: ${T_NAME}
-    virtual_host: ${T_NAME}
-    exchange: ${T_NAME}
-rabbitmq:
-  apiurl: ${TASKER_RABBITMQ_API}
-  username: ${TASKER_RABBITMQ_ADMIN}
-  password: ${TASKER_RABBITMQ_ADMIN_PASSWORD}
-worker:
-  username: ${TASKER_WORKER_USER}
-  password: ${TASKER_WORKER_PASSWORD}
-  journal_dir: ${T_DIR}/journals
-  handlers_dir: ${T_DIR}/handlers
-  heartbeat_s: 1
-timing:
-  lease_s: 2
-  ask_every_s: 2
-  offline_after_s: 3
-  lost_after_s: 5
-";

@@ -1,0 +1,62 @@
+//! The configuration and the handlers of an installation for a test.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// Handlers that answer at once (`worker`) or when a file appears (`backup`), and say which run it was.
+pub(crate) fn make_handlers(dir: &Path) {
+    for (name, script) in [("worker", WORKER), ("backup", BACKUP)] {
+        let folder = dir.join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("handler.yaml"), HANDLER).unwrap();
+        std::fs::write(folder.join("run"), script).unwrap();
+        std::fs::set_permissions(folder.join("run"), PermissionsExt::from_mode(0o755)).unwrap();
+    }
+}
+
+const HANDLER: &str =
+    "protocol: 1\ndescription: a test\ncommand: [run]\ntimeout_s: 120\nenv: [T_DIR]\n";
+
+const WORKER: &str = r#"#!/bin/sh
+echo '{"yiya":"yippie","yeah":1234123}' > "$TASKER_REPLY"
+"#;
+
+const BACKUP: &str = r#"#!/bin/sh
+echo start >> "$T_DIR/backup.runs"
+while [ ! -e "$T_DIR/backup.go" ]; do sleep 0.05; done
+echo '{"saved":true}' > "$TASKER_REPLY"
+"#;
+
+/// Spans short enough for a test; everything else as it is shipped.
+pub(crate) const CONFIG: &str = r"
+task_types: [worker, backup]
+api:
+  port: 0
+  wait_for_endpoints_timeout: 3
+  wait_for_sent_ms: 2000
+manager:
+  db:
+    uri: ${TASKER_DB_URI}
+  message_queue:
+    host: ${TASKER_MQ_HOST}
+    port: ${TASKER_MQ_PORT}
+    username: ${T_NAME}
+    password: ${T_NAME}
+    virtual_host: ${T_NAME}
+    exchange: ${T_NAME}
+rabbitmq:
+  apiurl: ${TASKER_RABBITMQ_API}
+  username: ${TASKER_RABBITMQ_ADMIN}
+  password: ${TASKER_RABBITMQ_ADMIN_PASSWORD}
+worker:
+  username: ${TASKER_WORKER_USER}
+  password: ${TASKER_WORKER_PASSWORD}
+  journal_dir: ${T_DIR}/journals
+  handlers_dir: ${T_DIR}/handlers
+  heartbeat_s: 1
+timing:
+  lease_s: 2
+  ask_every_s: 2
+  offline_after_s: 3
+  lost_after_s: 5
+";
