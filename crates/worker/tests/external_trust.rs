@@ -285,3 +285,38 @@ async fn run_as_is_for_root_and_means_it() {
         format!("\"nobody {}\"", nobody.gid)
     );
 }
+
+/// The program's user owns the folder of the run and may move it. What then stands in its place is
+/// not the program's reply, even if the worker could read it.
+#[tokio::test]
+async fn a_file_of_another_user_is_not_a_reply() {
+    let secret = tempfile::tempdir().unwrap();
+    std::fs::write(secret.path().join("reply"), "\"secret\"").unwrap();
+    chmod(secret.path(), 0o755);
+    let folder = Folder::new(
+        "#!/bin/sh\nrun=$(dirname \"$TASKER_REPLY\")\n\
+         echo '\"mine\"' > \"$TASKER_REPLY\"\n\
+         cd / && mv \"$run\" \"$run.moved\" && ln -s \"$SECRET\" \"$run\"\n",
+        &format!(
+            "run_as: nobody\nset:\n  SECRET: {}\n",
+            secret.path().display()
+        ),
+    );
+    if !nix::unistd::Uid::effective().is_root() {
+        // There is only one user then, and nothing that he may not read.
+        assert!(folder.fault().contains("only root"));
+        return;
+    }
+    chmod(folder.dir.path(), 0o755);
+    let uid = TaskUid::mint();
+    let handler = folder.handler();
+    let error = run_with(handler.as_ref(), uid, None, &TestContext::new())
+        .await
+        .unwrap_err();
+    assert!(
+        error.errmsg.contains("not a file of the program's user"),
+        "{error}"
+    );
+    assert!(secret.path().join("reply").exists());
+    handler.clean_up("console1", uid).await;
+}

@@ -69,13 +69,18 @@ impl ExternalHandler {
         })
     }
 
-    fn run_dir(&self, endpoint: &str, task: TaskUid) -> io::Result<TempDir> {
-        let dir = tempfile::Builder::new()
+    /// A folder for one run, not yet the program's: nobody else can enter it.
+    fn run_dir(endpoint: &str, task: TaskUid) -> io::Result<TempDir> {
+        tempfile::Builder::new()
             .prefix(&run_dir_prefix(endpoint, task))
             .permissions(Permissions::from_mode(0o700))
-            .tempdir()?;
-        self.give(dir.path())?;
-        Ok(dir)
+            .tempdir()
+    }
+
+    /// The user whose files the program's are.
+    fn program_user(&self) -> u32 {
+        self.user
+            .map_or_else(|| Uid::effective().as_raw(), |(uid, _)| uid)
     }
 
     /// Makes the program's user the owner.
@@ -96,10 +101,13 @@ impl Handler for ExternalHandler {
                 format!("the program could not be started: {e}"),
             )
         };
-        let run_dir = self.run_dir(job.endpoint, job.uid).map_err(not_started)?;
+        let run_dir = Self::run_dir(job.endpoint, job.uid).map_err(not_started)?;
         let fifo = progress_path(run_dir.path());
         let news = progress::open(&fifo).map_err(not_started)?;
+        // The folder comes last. Once it is the program's user's, that user can put a link in the
+        // place of anything in it, and a name in it is not to be trusted any more.
         self.give(&fifo).map_err(not_started)?;
+        self.give(run_dir.path()).map_err(not_started)?;
         let launch = Launch {
             program: &self.program,
             arguments: &self.manifest.command[1..],
@@ -129,7 +137,9 @@ impl Handler for ExternalHandler {
             );
         }
         let result = match status {
-            Ok(Some(status)) => reply::judge(status, &reply_path(run_dir.path())),
+            Ok(Some(status)) => {
+                reply::judge(status, &reply_path(run_dir.path()), self.program_user())
+            }
             // The worker knows why it ended the run.
             Ok(None) => Err(HandlerError::new(errnr::KILLED, "the program was stopped")),
             Err(e) => Err(HandlerError::new(errnr::GENERAL, e.to_string())),

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -29,15 +29,15 @@ struct Failure {
     payload: Option<Box<RawValue>>,
 }
 
-/// Judges the end of a program that ended by itself.
-pub(super) fn judge(status: ExitStatus, reply: &Path) -> Result<Output, HandlerError> {
+/// Judges the end of a program that ended by itself. `owner` is the user that it ran as.
+pub(super) fn judge(status: ExitStatus, reply: &Path, owner: u32) -> Result<Output, HandlerError> {
     if let Some(signal) = status.signal() {
         let name = Signal::try_from(signal).map_or("", Signal::as_str);
         let errmsg = format!("the program was ended by signal {signal} {name}");
         return Err(HandlerError::new(errnr::KILLED, errmsg.trim_end()));
     }
     let code = status.code().unwrap_or(MOST_EXIT + 1);
-    let reply = read(reply);
+    let reply = read(reply, owner);
     if code == 0 {
         let bad = |fault| HandlerError::new(errnr::BAD_REPLY, fault);
         let payload = reply
@@ -65,7 +65,7 @@ pub(super) fn judge(status: ExitStatus, reply: &Path) -> Result<Output, HandlerE
 }
 
 /// The bytes of the reply; `None` if there is none or it is empty.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
+fn read(path: &Path, owner: u32) -> Result<Option<Vec<u8>>, String> {
     let failed = |e: io::Error| format!("the reply cannot be read: {e}");
     // A link could make the worker read a file that the program's user may not; a pipe could make it
     // wait.
@@ -79,8 +79,13 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    if !file.metadata().map_err(failed)?.is_file() {
+    let about = file.metadata().map_err(failed)?;
+    if !about.is_file() {
         return Err("the reply is not a plain file".to_owned());
+    }
+    // The folder may have been moved, and a link to somebody else's put in its place.
+    if about.uid() != owner {
+        return Err("the reply is not a file of the program's user".to_owned());
     }
     // A failure's text and the keys around it come on top of the payload.
     let most = MAX_REPLY_BYTES + 2 * MAX_ERRMSG_BYTES;
