@@ -1,6 +1,6 @@
 //! What may start, and what runs. In memory only; the journal says what is true.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tasker_core::TaskUid;
@@ -21,8 +21,8 @@ struct Inner {
     ready: VecDeque<(TaskUid, RunPolicy)>,
     /// `once` tasks whose RECEIVED report the broker has not confirmed, with the attempt.
     unconfirmed: HashMap<TaskUid, u32>,
-    /// All of both.
-    queued: HashSet<TaskUid>,
+    /// All of both, with the attempt.
+    queued: HashMap<TaskUid, u32>,
     running: HashMap<TaskUid, Running>,
     /// Running ones of which a later attempt was claimed.
     again: HashMap<TaskUid, (u32, RunPolicy)>,
@@ -64,15 +64,20 @@ impl Desk {
         let mut inner = self.lock();
         if inner.running.contains_key(&uid) {
             inner.again.insert(uid, (attempt, policy));
-        } else if inner.queued.insert(uid) {
-            match policy {
-                RunPolicy::Once => {
+        } else {
+            let before = inner.queued.insert(uid, attempt);
+            match (policy, before) {
+                (RunPolicy::Once, Some(before)) if before != attempt => {
+                    // The confirm of an older attempt is none of this one.
+                    inner.ready.retain(|(ready, _)| *ready != uid);
                     inner.unconfirmed.insert(uid, attempt);
                 }
-                RunPolicy::Idempotent => inner.ready.push_back((uid, policy)),
+                (_, Some(_)) => {}
+                (RunPolicy::Once, None) => {
+                    inner.unconfirmed.insert(uid, attempt);
+                }
+                (RunPolicy::Idempotent, None) => inner.ready.push_back((uid, policy)),
             }
-        } else if let Some(waiting) = inner.unconfirmed.get_mut(&uid) {
-            *waiting = attempt;
         }
         drop(inner);
         self.changed.notify_one();
@@ -140,7 +145,7 @@ impl Desk {
             stop(&run.stop, Stop::Cancelled);
             return Withdrawn::Stopping;
         }
-        if !inner.queued.remove(&uid) {
+        if inner.queued.remove(&uid).is_none() {
             return Withdrawn::Absent;
         }
         inner.unconfirmed.remove(&uid);

@@ -177,6 +177,41 @@ async fn once_starts_only_when_the_broker_has_its_received_report() {
 }
 
 #[tokio::test]
+async fn a_later_attempt_does_not_start_on_the_confirm_of_the_one_before() {
+    let (rig, probe) = (Rig::new().await, Probe::held());
+    let worker = rig.start(&probe);
+    let (runs, once) = (Sent::idempotent(), Sent::once());
+    let (next, last) = (Sent::idempotent(), Sent::idempotent());
+    rig.send_task(&runs).await;
+    probe.started(runs.uid, 1, 1).await;
+    for waits in [&once, &next] {
+        // One message at a time: the second one tells that the first one was confirmed.
+        rig.send_task(waits).await;
+        rig.reported(waits.uid, Received).await;
+    }
+    rig.broker.hold_confirms(true);
+    let (task_type, endpoint) = (build::task_type("worker"), build::endpoint("console1"));
+    let again = once.attempt(2);
+    let body = Envelope::encode(&[again.entry(), last.entry()]).into();
+    let to = Address::Inboxes(task_type, vec![endpoint]);
+    let broker = rig.broker.clone();
+    let id = uuid::Uuid::now_v7();
+    let sending = tokio::spawn(async move { broker.publish(Message { to, id, body }).await });
+    until("attempt 2 is reported", || {
+        rig.reports(once.uid).iter().any(|r| r.attempt == 2)
+    })
+    .await;
+    probe.let_all_go();
+    probe.started(last.uid, 1, 1).await;
+    assert!(probe.starts(once.uid).is_empty());
+    rig.broker.hold_confirms(false);
+    sending.await.unwrap().unwrap();
+    rig.reported(once.uid, Succeeded).await;
+    assert_eq!(probe.starts(once.uid), [(2, 1)]);
+    worker.drain().await;
+}
+
+#[tokio::test]
 async fn a_fresh_journal_waits_for_its_welcome_and_heeds_it() {
     let (rig, probe) = (Rig::without_inbox().await, Probe::quick());
     rig.open_inbox().await;
