@@ -85,7 +85,17 @@ pub(crate) async fn intake(shared: &Shared, stop: &CancellationToken) {
                 DENIED_WAIT
             }
             Left::Lost(error) => {
-                if !std::mem::replace(&mut was_lost, true) {
+                if was_lost {
+                    // Said once.
+                } else if let BrokerError::NoQueue(queue) = &error {
+                    // The usual first start of an endpoint.
+                    tracing::info!(
+                        "task.type" = %shared.settings.task_type,
+                        endpoint = %shared.settings.endpoint,
+                        queue,
+                        "there is no inbox yet; saying hello until the API has made it"
+                    );
+                } else {
                     tracing::warn!(
                         "task.type" = %shared.settings.task_type,
                         endpoint = %shared.settings.endpoint,
@@ -93,6 +103,7 @@ pub(crate) async fn intake(shared: &Shared, stop: &CancellationToken) {
                         "no tasks can come; saying hello until they can"
                     );
                 }
+                was_lost = true;
                 backoff.wait()
             }
         };
