@@ -260,3 +260,61 @@ fn a_worker_in_python_takes_part_through_the_wire_document_alone() {
     let reply = &rows(&answer, "taskResponseList")[0]["payload"];
     assert_eq!(*reply, json!({"echo": {"foo": "bar"}, "by": "pika"}));
 }
+
+#[test]
+fn two_api_processes_share_one_ledger_and_either_may_die() {
+    let mut system = System::init();
+    system.start_api();
+    let first = system.url.clone();
+    system.start_api();
+    let second = std::mem::replace(&mut system.url, first);
+    let _workers = ["console1", "console2"].map(|name| system.start_worker(name, "worker"));
+    for name in ["console1", "console2"] {
+        system.wait_online(name, "worker");
+    }
+    for i in 0..40 {
+        let body = task(&format!("s{i}"), &["console1", "console2"]);
+        assert!(matches!(system.post("/worker", &body).0, 201 | 202));
+        if i % 2 == 0 {
+            // The same again, to the other process: the same task.
+            let first = std::mem::replace(&mut system.url, second.clone());
+            assert_eq!(system.post("/worker", &body).0, 200);
+            system.url = first;
+        }
+    }
+    system.kill_api();
+    system.url = second;
+    for i in 0..40 {
+        let path = format!("/worker/s{i}");
+        let answer = system.wait_until(&path, |answer| answer["task"]["status"] == "DONE");
+        let summary = &answer["summary"];
+        assert_eq!(
+            (&summary["finished"], &summary["failed"]),
+            (&json!(2), &json!(0))
+        );
+    }
+}
+
+#[test]
+fn what_nobody_takes_expires_and_is_tried_again_where_asked() {
+    let mut system = System::init();
+    system.start_api();
+    let body = json!({"identifier": "stale", "endpoints": ["console9"], "expires_in_s": 1});
+    assert_eq!(system.post("/worker", &body).0, 201);
+    let answer = system.wait_until("/worker/stale", |answer| {
+        answer["task"]["status"] == "INCOMPLETE"
+            && reasons(answer) == [("console9".to_owned(), "expired".to_owned())]
+    });
+    assert_eq!(answer["summary"]["missing"], 1);
+    // It is not run by who comes too late, but by a retry, with a new life span.
+    let _worker = system.start_worker("console9", "worker");
+    system.wait_online("console9", "worker");
+    let url = system.url.clone();
+    system.tasker_ok(&["retry", "worker", "stale", "--url", &url]);
+    let answer = system.wait_until("/worker/stale", |answer| answer["task"]["status"] == "DONE");
+    let row = &rows(&answer, "taskResponseList")[0];
+    assert_eq!(
+        (&row["state"], &row["attempt"]),
+        (&json!("SUCCEEDED"), &json!(2))
+    );
+}

@@ -1,6 +1,7 @@
 //! A whole installation for one test: its own database, virtual host, configuration and journals, and
 //! the real programs as processes.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -49,7 +50,8 @@ fn terminate(child: &Child) {
 pub(crate) struct System {
     dir: tempfile::TempDir,
     env: Vec<(String, String)>,
-    api: Option<Child>,
+    apis: VecDeque<Child>,
+    starts: u32,
     /// The prefix of its broker objects, also its virtual host and database.
     pub(crate) name: String,
     /// Where its API answers.
@@ -88,7 +90,8 @@ impl System {
         let system = Self {
             dir,
             env,
-            api: None,
+            apis: VecDeque::new(),
+            starts: 0,
             name,
             url: String::new(),
             management,
@@ -102,14 +105,13 @@ impl System {
         self.dir.path()
     }
 
-    /// Starts the API and waits until it is ready.
+    /// Starts an API and waits until it is ready; requests go to it from now on.
     pub(crate) fn start_api(&mut self) {
-        let log = self.dir().join("api.log");
-        // The address of an earlier start must not be taken for this one's.
-        let _ = std::fs::rename(&log, self.dir().join("api-before.log"));
+        self.starts += 1;
+        let log = self.dir().join(format!("api-{}.log", self.starts));
         let mut command = self.command(env!("CARGO_BIN_EXE_tasker"), &["api"]);
         command.stdout(file(&log)).stderr(file(&log));
-        self.api = Some(command.spawn().unwrap());
+        self.apis.push_back(command.spawn().unwrap());
         self.url = wait_for("the API's address", || {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             let at = text.find("http://127.0.0.1:")?;
@@ -125,9 +127,9 @@ impl System {
         });
     }
 
-    /// Kills the API as a power cut would.
+    /// Kills the API that was started first, as a power cut would.
     pub(crate) fn kill_api(&mut self) {
-        if let Some(mut api) = self.api.take() {
+        if let Some(mut api) = self.apis.pop_front() {
             let _ = api.kill();
             let _ = api.wait();
         }
@@ -317,7 +319,9 @@ impl System {
 
 impl Drop for System {
     fn drop(&mut self) {
-        self.kill_api();
+        while !self.apis.is_empty() {
+            self.kill_api();
+        }
         let _ = self.manage("DELETE", &format!("vhosts/{}", self.name));
         for user in [self.name.clone(), format!("{}_worker", self.name)] {
             let _ = self.manage("DELETE", &format!("users/{user}"));
