@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::chain::chain;
 use crate::metrics::Metrics;
+use crate::outage::Outage;
 use crate::relay::{Due, RelayDesk};
 use crate::settings::AcceptSettings;
 
@@ -80,6 +81,7 @@ pub(crate) struct Committer {
 
 struct Desk {
     store: Arc<dyn Store>,
+    ledger: Arc<Outage>,
     relay: RelayDesk,
     metrics: Arc<Metrics>,
     owner: ProcessId,
@@ -88,6 +90,7 @@ struct Desk {
 /// Makes the queue.
 pub(crate) fn intake(
     store: Arc<dyn Store>,
+    ledger: Arc<Outage>,
     relay: RelayDesk,
     metrics: Arc<Metrics>,
     owner: ProcessId,
@@ -96,6 +99,7 @@ pub(crate) fn intake(
     let (tx, wishes) = mpsc::channel(settings.queue);
     let desk = Arc::new(Desk {
         store,
+        ledger,
         relay,
         metrics,
         owner,
@@ -169,7 +173,7 @@ impl Desk {
             .unzip();
         // Only a batch can be refused for the fault of one; a task alone needs no copy.
         let again = (tasks.len() > 1).then(|| tasks.clone());
-        match (self.store.create(tasks, self.owner).await, again) {
+        match (self.create(tasks).await, again) {
             (Ok(created), _) => {
                 for (created, answer) in created.into_iter().zip(answers) {
                     self.answer(Ok(created), answer);
@@ -177,7 +181,7 @@ impl Desk {
             }
             (Err(StoreError::Refused { .. } | StoreError::Corrupt { .. }), Some(tasks)) => {
                 for (task, answer) in tasks.into_iter().zip(answers) {
-                    let one = self.store.create(vec![task], self.owner).await;
+                    let one = self.create(vec![task]).await;
                     self.answer(one.map_err(|e| refusal(&e)).and_then(only), answer);
                 }
             }
@@ -188,6 +192,12 @@ impl Desk {
                 }
             }
         }
+    }
+
+    async fn create(&self, tasks: Vec<NewTask>) -> Result<Vec<Created>, StoreError> {
+        let created = self.store.create(tasks, self.owner).await;
+        self.ledger.learn(&created);
+        created
     }
 
     fn answer(&self, created: Result<Created, NotAccepted>, answer: oneshot::Sender<Answer>) {
@@ -213,13 +223,10 @@ impl Desk {
     }
 }
 
-/// The meaning of a failed transaction, logged here and nowhere else.
+/// The meaning of a failed transaction. A refusal is logged here and nowhere else, an absence was.
 fn refusal(error: &StoreError) -> NotAccepted {
     match error {
-        StoreError::Unavailable(_) => {
-            tracing::warn!(error = %chain(error), "tasks could not be stored");
-            NotAccepted::Unavailable
-        }
+        StoreError::Unavailable(_) => NotAccepted::Unavailable,
         _ => {
             tracing::error!(error = %chain(error), "tasks were refused by the database");
             NotAccepted::Refused

@@ -7,9 +7,12 @@ use tasker_core::TaskType;
 use tasker_core::broker::{Broker, BrokerError, Confirmed, Message};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::Level;
 
 use crate::backoff::Backoff;
 use crate::metrics::{Metrics, count};
+use crate::outage::Outage;
+use crate::throttle::Throttle;
 
 /// How often a message that is nacked or not confirmed in time is published.
 const TRIES: u32 = 3;
@@ -36,6 +39,8 @@ pub(crate) struct Courier {
     pub(crate) broker: Arc<dyn Broker>,
     metrics: Arc<Metrics>,
     suspicion: Notify,
+    outage: Outage,
+    refusals: Throttle,
     declared: watch::Sender<u64>,
 }
 
@@ -45,6 +50,8 @@ impl Courier {
             broker,
             metrics,
             suspicion: Notify::new(),
+            outage: Outage::new("the broker"),
+            refusals: Throttle::new(Level::WARN, "the broker refuses"),
             declared: watch::Sender::new(0),
         }
     }
@@ -75,6 +82,7 @@ impl Courier {
         for tried in 1..=TRIES {
             let error = match self.broker.publish(message.clone()).await {
                 Ok(Confirmed::Routed) => {
+                    self.outage.back();
                     self.metrics.messages.inc();
                     return Posted::Routed;
                 }
@@ -87,19 +95,16 @@ impl Courier {
             };
             let reason = reason(&error);
             count(&self.metrics.confirm_failures, "reason", reason, 1);
+            self.tell("publish", &error);
             match error {
                 BrokerError::Nacked | BrokerError::TimedOut(_) => {
-                    tracing::warn!(message.id = %message.id, reason, tried, "a message was not confirmed");
+                    tracing::debug!(message.id = %message.id, reason, tried, "a message was not confirmed");
                     if tried < TRIES {
                         tokio::time::sleep(backoff.next()).await;
                     }
                 }
-                BrokerError::Denied(_) => {
-                    tracing::error!(%error, "the broker denies publishing");
-                    return Posted::Away;
-                }
+                BrokerError::Denied(_) => return Posted::Away,
                 BrokerError::Away(_) | BrokerError::NoQueue(_) => {
-                    tracing::debug!(%error, "a message was not published");
                     self.suspect();
                     return Posted::Away;
                 }
@@ -111,12 +116,25 @@ impl Courier {
     /// Declares the topology at the start, whenever the broker comes back and whenever somebody
     /// misses a part of it; until `stop`.
     pub(crate) async fn keep_topology(&self, task_types: &[TaskType], stop: &CancellationToken) {
+        tokio::select! {
+            () = self.declare_when_needed(task_types, stop) => {}
+            () = self.refusals.tell_rest() => {}
+        }
+    }
+
+    async fn declare_when_needed(&self, task_types: &[TaskType], stop: &CancellationToken) {
         let mut backoff = Backoff::default();
         loop {
             match self.broker.declare(task_types).await {
                 Ok(()) => {
                     backoff.reset();
-                    tracing::info!("the broker's exchanges and queues are declared");
+                    self.outage.back();
+                    // Once is news; later it is repeated on suspicion, as often as once a second.
+                    if self.is_declared() {
+                        tracing::debug!("the broker's exchanges and queues are declared again");
+                    } else {
+                        tracing::info!("the broker's exchanges and queues are declared");
+                    }
                     self.declared.send_modify(|times| *times += 1);
                     if stop.run_until_cancelled(self.trouble()).await.is_none() {
                         return;
@@ -124,12 +142,24 @@ impl Courier {
                 }
                 Err(error) => {
                     count(&self.metrics.loop_failures, "loop", "topology", 1);
-                    tracing::warn!(%error, "the broker's exchanges and queues could not be declared");
+                    self.tell("declare", &error);
                     if !backoff.pause(stop).await {
                         return;
                     }
                 }
             }
+        }
+    }
+
+    /// Logs a failure of the broker: an absence once, whoever notices it; a refusal now and then.
+    pub(crate) fn tell(&self, doing: &'static str, error: &BrokerError) {
+        match error {
+            BrokerError::Away(_) | BrokerError::TimedOut(_) => self.outage.lost(error),
+            BrokerError::Nacked | BrokerError::Denied(_) => {
+                self.refusals.tell(reason(error), doing, &error.to_string());
+            }
+            // The topology's keeper makes it, and says so if it cannot.
+            BrokerError::NoQueue(_) => tracing::debug!(%error, "the topology is doubted"),
         }
     }
 
@@ -141,6 +171,9 @@ impl Courier {
             let is_up = self.is_up();
             if was_away && is_up {
                 return;
+            }
+            if is_up {
+                self.outage.back();
             }
             was_away |= !is_up;
             let look = tokio::time::timeout(LOOK_EVERY, self.suspicion.notified());

@@ -10,6 +10,8 @@ use tasker_core::{EndpointName, TaskType};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
+use crate::chain::chain;
+use crate::outage::Outage;
 
 const REFRESH_EVERY: Duration = Duration::from_secs(5);
 
@@ -70,17 +72,26 @@ impl Fleet {
     }
 
     /// Keeps the picture fresh until `stop`.
-    pub(crate) async fn keep_fresh(&self, store: &dyn Store, stop: &CancellationToken) {
+    pub(crate) async fn keep_fresh(
+        &self,
+        store: &dyn Store,
+        ledger: &Outage,
+        stop: &CancellationToken,
+    ) {
         let mut backoff = Backoff::default();
         loop {
-            let go_on = match self.refresh(store, Duration::ZERO).await {
+            let refreshed = self.refresh(store, Duration::ZERO).await;
+            ledger.learn(&refreshed);
+            let go_on = match refreshed {
                 Ok(()) => {
                     backoff.reset();
                     let pause = tokio::time::sleep(REFRESH_EVERY);
                     stop.run_until_cancelled(pause).await.is_some()
                 }
                 Err(error) => {
-                    tracing::warn!(error = %crate::chain::chain(&error), "the endpoints could not be read");
+                    if !matches!(error, StoreError::Unavailable(_)) {
+                        tracing::error!(error = %chain(&error), "the ledger refused to list the endpoints");
+                    }
                     backoff.pause(stop).await
                 }
             };

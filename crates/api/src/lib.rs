@@ -26,6 +26,7 @@ mod fields;
 mod fleet;
 mod http;
 mod metrics;
+mod outage;
 mod receive;
 mod recorder;
 mod relay;
@@ -33,6 +34,7 @@ mod scheduler;
 mod serve;
 mod settings;
 mod show;
+mod throttle;
 mod validate;
 
 pub use serve::{Drained, ServeError, serve};

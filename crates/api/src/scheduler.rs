@@ -23,6 +23,7 @@ use crate::board::Board;
 use crate::chain::chain;
 use crate::courier::{Courier, Posted};
 use crate::metrics::{Metrics, count};
+use crate::outage::Outage;
 use crate::recorder::tell_settled;
 use crate::settings::SchedulerSettings;
 
@@ -34,6 +35,7 @@ const BYTES: usize = 1 << 20;
 /// The scheduler of one process.
 pub(crate) struct Scheduler {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) ledger: Arc<Outage>,
     pub(crate) courier: Arc<Courier>,
     pub(crate) board: Arc<Board>,
     /// Rows are due to be asked.
@@ -95,7 +97,12 @@ impl Scheduler {
             {
                 Ok(())
             } else {
-                self.round(duty, stop).await
+                let done = self.round(duty, stop).await;
+                // A duty that had nothing to ask the ledger has learnt nothing about it.
+                if duty != Duty::Ask || is_up || done.is_err() {
+                    self.ledger.learn(&done);
+                }
+                done
             };
             match done {
                 Ok(()) => {
@@ -113,7 +120,9 @@ impl Scheduler {
                     hearing = Hearing::default();
                     let duty = duty.label();
                     count(&self.metrics.loop_failures, "loop", duty, 1);
-                    tracing::warn!(duty, error = %chain(&error), "the scheduler's ledger failed");
+                    if !matches!(error, StoreError::Unavailable(_)) {
+                        tracing::error!(duty, error = %chain(&error), "the ledger refused the scheduler");
+                    }
                     backoff.pause(stop).await;
                 }
             }

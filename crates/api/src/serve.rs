@@ -12,6 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tracing::Level;
 
 use crate::accept::intake;
 use crate::board::Board;
@@ -19,10 +20,12 @@ use crate::courier::Courier;
 use crate::fleet::Fleet;
 use crate::http::{self, Desk};
 use crate::metrics::Metrics;
+use crate::outage::Outage;
 use crate::recorder::Recorder;
 use crate::relay::relay;
 use crate::scheduler::{Duty, Scheduler};
 use crate::settings::ApiSettings;
+use crate::throttle::Throttle;
 
 /// How an API process ended after it was told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,12 +73,14 @@ pub async fn serve(
     let settings = Arc::new(settings);
     let owner = ProcessId::mint();
     let metrics = Arc::new(Metrics::new());
+    let ledger = Arc::new(Outage::new("the ledger"));
     let board = Arc::new(Board::default());
     let fleet = Arc::new(Fleet::default());
     let asks = Arc::new(Notify::new());
     let courier = Arc::new(Courier::new(broker, Arc::clone(&metrics)));
     let (relay_desk, relay) = relay(
         Arc::clone(&store),
+        Arc::clone(&ledger),
         Arc::clone(&courier),
         Arc::clone(&fleet),
         Arc::clone(&metrics),
@@ -85,6 +90,7 @@ pub async fn serve(
     );
     let (intake, committer) = intake(
         Arc::clone(&store),
+        Arc::clone(&ledger),
         relay_desk.clone(),
         Arc::clone(&metrics),
         owner,
@@ -92,7 +98,9 @@ pub async fn serve(
     );
 
     let mut loops = Loops::default();
-    loops.background(&settings, &store, &courier, &fleet, &board, &asks, &metrics);
+    loops.background(
+        &settings, &store, &ledger, &courier, &fleet, &board, &asks, &metrics,
+    );
     let (stop_store, stop_relay) = (CancellationToken::new(), CancellationToken::new());
     let mut committing = tokio::spawn(committer.run(stop_store.clone()));
     let mut relaying = tokio::spawn(relay.run(stop_relay.clone()));
@@ -103,6 +111,7 @@ pub async fn serve(
         long_polls: Arc::new(Semaphore::new(settings.long_polls)),
         settings: Arc::clone(&settings),
         store,
+        ledger,
         courier,
         intake,
         relay: relay_desk,
@@ -174,6 +183,7 @@ impl Loops {
         &mut self,
         settings: &Arc<ApiSettings>,
         store: &Arc<dyn Store>,
+        ledger: &Arc<Outage>,
         courier: &Arc<Courier>,
         fleet: &Arc<Fleet>,
         board: &Arc<Board>,
@@ -187,6 +197,7 @@ impl Loops {
             .collect();
         let recorder = Arc::new(Recorder {
             store: Arc::clone(store),
+            ledger: Arc::clone(ledger),
             courier: Arc::clone(courier),
             fleet: Arc::clone(fleet),
             board: Arc::clone(board),
@@ -194,6 +205,11 @@ impl Loops {
             metrics: Arc::clone(metrics),
             task_types: task_types.iter().cloned().collect(),
             settings: settings.recorder,
+            unreadable: Throttle::new(Level::WARN, "messages of a worker were dead-lettered"),
+            refused: Throttle::new(
+                Level::ERROR,
+                "messages of a worker were refused by the ledger and dead-lettered",
+            ),
         });
         for queue in [Queue::Reports, Queue::Presence] {
             let (recorder, stop) = (Arc::clone(&recorder), self.stop.clone());
@@ -204,6 +220,7 @@ impl Loops {
         }
         let scheduler = Arc::new(Scheduler {
             store: Arc::clone(store),
+            ledger: Arc::clone(ledger),
             courier: Arc::clone(courier),
             board: Arc::clone(board),
             asks: Arc::clone(asks),
@@ -224,8 +241,9 @@ impl Loops {
             "the topology's keeper"
         });
         let (fleet, store, stop) = (Arc::clone(fleet), Arc::clone(store), self.stop.clone());
+        let ledger = Arc::clone(ledger);
         self.tasks.spawn(async move {
-            fleet.keep_fresh(&*store, &stop).await;
+            fleet.keep_fresh(&*store, &ledger, &stop).await;
             "the fleet's picture"
         });
     }

@@ -17,6 +17,7 @@ use crate::courier::Courier;
 use crate::fault::Faults;
 use crate::fleet::Fleet;
 use crate::metrics::Metrics;
+use crate::outage::Outage;
 use crate::relay::RelayDesk;
 use crate::settings::{ApiSettings, TaskTypeSettings};
 use crate::validate::name;
@@ -25,6 +26,7 @@ use crate::validate::name;
 pub(crate) struct Desk {
     pub(crate) settings: Arc<ApiSettings>,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) ledger: Arc<Outage>,
     pub(crate) courier: Arc<Courier>,
     pub(crate) intake: Intake,
     pub(crate) relay: RelayDesk,
@@ -54,7 +56,10 @@ impl Desk {
         T: Send + 'static,
     {
         match self.main.spawn(work(Arc::clone(&self.store))).await {
-            Ok(result) => result.map_err(|error| Problem::of_store(&error)),
+            Ok(result) => {
+                self.ledger.learn(&result);
+                result.map_err(|error| Problem::of_store(&error))
+            }
             Err(error) => {
                 tracing::error!(%error, "an operation of the ledger ended early");
                 Err(Problem::internal())

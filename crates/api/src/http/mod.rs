@@ -5,6 +5,7 @@ mod change;
 mod create;
 mod desk;
 mod openapi;
+mod origin;
 mod problem;
 mod query;
 mod read;
@@ -34,6 +35,7 @@ pub(crate) fn server(listener: TcpListener, desk: web::Data<Desk>) -> std::io::R
     let app = move || {
         App::new()
             .app_data(desk.clone())
+            .wrap(from_fn(origin::guard))
             .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
             .wrap(from_fn(observe))
             .configure(routes)
@@ -125,15 +127,16 @@ async fn observe(
         .unwrap_or_else(|| "none".to_owned());
     let status = response.status();
     if let Some(code) = response.response().extensions().get::<Code>() {
+        // What is away is told once for the whole process, not again by every request.
+        let is_told = matches!(code, Code::Unavailable | Code::NotReady);
         let (_, code, _) = code.spec();
         count(&desk.metrics.refused, "code", code, 1);
-        tracing::info!(
-            code,
-            method,
-            route,
-            status = status.as_u16(),
-            "a request was refused"
-        );
+        let status = status.as_u16();
+        if is_told {
+            tracing::debug!(code, method, route, status, "a request was refused");
+        } else {
+            tracing::info!(code, method, route, status, "a request was refused");
+        }
     }
     let labels = [
         ("method", method.to_owned()),

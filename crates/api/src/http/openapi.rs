@@ -17,7 +17,7 @@ const PROBLEMS: &[(&str, HttpMethod, &[u16])] = &[
     (
         "/{task_type}",
         HttpMethod::Post,
-        &[400, 404, 408, 409, 413, 415, 422, 500, 503],
+        &[400, 403, 404, 408, 409, 413, 415, 422, 500, 503],
     ),
     ("/{task_type}", HttpMethod::Get, &[400, 404, 500, 503]),
     (
@@ -33,12 +33,12 @@ const PROBLEMS: &[(&str, HttpMethod, &[u16])] = &[
     (
         "/{task_type}/{identifier}/cancel",
         HttpMethod::Post,
-        &[400, 404, 408, 409, 413, 415, 500, 503],
+        &[400, 403, 404, 408, 409, 413, 415, 500, 503],
     ),
     (
         "/{task_type}/{identifier}/retry",
         HttpMethod::Post,
-        &[400, 404, 408, 409, 413, 415, 422, 500, 503],
+        &[400, 403, 404, 408, 409, 413, 415, 422, 500, 503],
     ),
     ("/endpoints", HttpMethod::Get, &[400, 500, 503]),
     ("/readyz", HttpMethod::Get, &[503]),
@@ -51,7 +51,8 @@ const PROBLEMS: &[(&str, HttpMethod, &[u16])] = &[
         description = "Hands one task to many endpoints and knows, for every one of them, what \
             became of it. Times are UTC, to the second. Refusals are `application/problem+json`; \
             branch on their `code`. Other methods than those described are answered 405 with \
-            `Allow` (HEAD too), other paths 404.",
+            `Allow` (HEAD too), other paths 404. Whatever is not GET or HEAD is answered 403 if a \
+            browser sends it for a page of another origin (`Origin` and `Host` differ).",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
     tags(
@@ -113,6 +114,7 @@ fn operation<'a>(item: &'a mut PathItem, method: &HttpMethod) -> Option<&'a mut 
 const fn meaning(status: u16) -> &'static str {
     match status {
         400 => "It cannot be read: JSON, unknown fields or parameters, wrong types, bad names",
+        403 => "A browser sent it for a page of another origin",
         404 => "The task type is not configured, or there is no such task",
         408 => "The body took too long",
         409 => "It contradicts what is stored",

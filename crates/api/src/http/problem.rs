@@ -41,6 +41,7 @@ codes! {
     UnknownState = 400 "unknown_state" "A state does not exist",
     UnknownParameter = 400 "unknown_parameter" "A query parameter does not exist",
     BadParameter = 400 "bad_parameter" "A query parameter cannot be read",
+    CrossOrigin = 403 "cross_origin" "A page of another origin may not do this",
     NoSuchPath = 404 "no_such_path" "There is nothing here",
     UnknownTaskType = 404 "unknown_task_type" "The task type is not configured",
     UnknownTask = 404 "unknown_task" "There is no such task",
@@ -175,10 +176,10 @@ impl Problem {
         self
     }
 
-    /// A ledger that failed while serving a request, logged here.
+    /// A ledger that failed while serving a request. A refusal is logged here; an absence is told
+    /// once for the whole process.
     pub(crate) fn of_store(error: &StoreError) -> Self {
         if let StoreError::Unavailable(_) = error {
-            tracing::warn!(error = %chain(error), "a request could not reach the ledger");
             return Self::unavailable();
         }
         tracing::error!(error = %chain(error), "the ledger failed a request");

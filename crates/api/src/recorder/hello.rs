@@ -53,7 +53,8 @@ impl Recorder {
             // the worker says hello again.
             count(&self.metrics.loop_failures, "loop", "hello", 1);
             let reason = reason(&error);
-            tracing::warn!(%endpoint, task.r#type = %task_type, reason, %error, "an inbox could not be opened");
+            self.courier.tell("open an inbox", &error);
+            tracing::debug!(%endpoint, task.r#type = %task_type, reason, %error, "an inbox could not be opened");
             self.courier.suspect();
         }
         let answer = match self.store.hello(sign.clone(), fresh).await {
@@ -61,7 +62,8 @@ impl Recorder {
             Err(error @ StoreError::Unavailable(_)) => return Err(Trouble::Store(error)),
             Err(error) => {
                 count(&self.metrics.dead_lettered, "reason", "refused", 1);
-                tracing::error!(error = %chain(&error), "a hello was refused by the ledger and dead-lettered");
+                let sender = format!("{task_type}.{endpoint}");
+                self.refused.tell("refused", &sender, &chain(&error));
                 return Ok(false);
             }
         };

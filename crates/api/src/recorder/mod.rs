@@ -21,15 +21,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::board::Board;
-use crate::chain::chain;
 use crate::courier::{Courier, reason};
 use crate::fleet::Fleet;
 use crate::metrics::{Metrics, count};
+use crate::outage::Outage;
 use crate::settings::RecorderSettings;
+use crate::throttle::Throttle;
 
 /// The recorder of one process.
 pub(crate) struct Recorder {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) ledger: Arc<Outage>,
     pub(crate) courier: Arc<Courier>,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) board: Arc<Board>,
@@ -38,6 +40,10 @@ pub(crate) struct Recorder {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) task_types: HashSet<TaskType>,
     pub(crate) settings: RecorderSettings,
+    /// Messages that went to the dead-letter queue because nobody can read them.
+    pub(crate) unreadable: Throttle,
+    /// Messages that went there because the ledger refused them.
+    pub(crate) refused: Throttle,
 }
 
 /// Why a consumer had to be given up, with everything that it had not acknowledged.
@@ -53,6 +59,14 @@ type Rejected = Vec<u64>;
 impl Recorder {
     /// Serves a queue until `stop`, over any number of consumers.
     pub(crate) async fn run(&self, queue: Queue, stop: &CancellationToken) {
+        tokio::select! {
+            () = self.consume(queue, stop) => {}
+            () = self.unreadable.tell_rest() => {}
+            () = self.refused.tell_rest() => {}
+        }
+    }
+
+    async fn consume(&self, queue: Queue, stop: &CancellationToken) {
         let mut backoff = Backoff::default();
         loop {
             let trouble = match self
@@ -69,14 +83,16 @@ impl Recorder {
                 Some(Trouble::Courier(error)) => {
                     count(&self.metrics.loop_failures, "loop", "recorder", 1);
                     let (queue, reason) = (label(&queue), reason(&error));
-                    tracing::warn!(queue, reason, %error, "the consumer ended, a new one follows");
+                    self.courier.tell("consume", &error);
+                    tracing::debug!(queue, reason, "the consumer ended, a new one follows");
                     self.courier.suspect();
                     !backoff.pause(stop).await
                 }
                 Some(Trouble::Store(error)) => {
                     count(&self.metrics.loop_failures, "loop", "recorder", 1);
                     let queue = label(&queue);
-                    tracing::warn!(queue, error = %chain(&error), "paused until the ledger answers");
+                    self.ledger.lost(&error);
+                    tracing::debug!(queue, "paused until the ledger answers");
                     !self.ledger_is_back(&mut backoff, stop).await
                 }
             };
@@ -122,7 +138,9 @@ impl Recorder {
     /// Waits until the ledger answers. Returns whether it does; not if `stop` came.
     async fn ledger_is_back(&self, backoff: &mut Backoff, stop: &CancellationToken) -> bool {
         while backoff.pause(stop).await {
-            if self.store.now().await.is_ok() {
+            let now = self.store.now().await;
+            self.ledger.learn(&now);
+            if now.is_ok() {
                 return true;
             }
         }
@@ -147,12 +165,8 @@ impl Recorder {
     fn tell_unreadable(&self, unreadable: &[sort::Unreadable]) -> Rejected {
         for message in unreadable {
             count(&self.metrics.dead_lettered, "reason", message.reason, 1);
-            tracing::warn!(
-                reason = message.reason,
-                routing_key = ?message.routing_key,
-                error = ?message.error,
-                "a message of a worker was dead-lettered"
-            );
+            self.unreadable
+                .tell(message.reason, &message.routing_key, &message.error);
         }
         unreadable.iter().map(|message| message.tag).collect()
     }

@@ -12,6 +12,8 @@ use tasker_core::{EndpointName, TaskType};
 #[derive(Debug)]
 pub(super) struct Letter {
     pub(super) tag: u64,
+    /// Who sent it, for the log.
+    pub(super) routing_key: String,
     /// The message, to read it once more if its reports are refused.
     pub(super) body: Bytes,
     pub(super) arrived: Vec<Arrived>,
@@ -153,6 +155,7 @@ pub(super) fn sort(deliveries: Vec<Delivery>, task_types: &HashSet<TaskType>) ->
         if !batch.reports.is_empty() {
             phase.letters.push(Letter {
                 tag: delivery.tag,
+                routing_key: delivery.routing_key,
                 arrived: arrived(batch),
                 body: delivery.body,
             });

@@ -24,7 +24,8 @@ impl Recorder {
                 (Err(error @ StoreError::Unavailable(_)), _) => return Err(error),
                 (Err(error), [letter]) => {
                     count(&self.metrics.dead_lettered, "reason", "refused", 1);
-                    tracing::error!(error = %chain(&error), "a message of a worker was refused by the ledger and dead-lettered");
+                    self.refused
+                        .tell("refused", &letter.routing_key, &chain(&error));
                     refused.push(letter.tag);
                 }
                 (Err(_), _) => {

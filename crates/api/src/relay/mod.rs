@@ -24,6 +24,7 @@ use crate::chain::chain;
 use crate::courier::{Courier, Posted};
 use crate::fleet::Fleet;
 use crate::metrics::{Metrics, count};
+use crate::outage::Outage;
 use crate::settings::RelaySettings;
 
 pub(crate) use pack::Due;
@@ -56,6 +57,7 @@ type Waiter = (Key, Option<oneshot::Sender<()>>);
 pub(crate) struct Relay {
     inbox: mpsc::Receiver<Due>,
     store: Arc<dyn Store>,
+    ledger: Arc<Outage>,
     courier: Arc<Courier>,
     fleet: Arc<Fleet>,
     metrics: Arc<Metrics>,
@@ -75,8 +77,13 @@ pub(crate) struct Relay {
 }
 
 /// Makes a relay and its desk.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "called once, where everything is wired"
+)]
 pub(crate) fn relay(
     store: Arc<dyn Store>,
+    ledger: Arc<Outage>,
     courier: Arc<Courier>,
     fleet: Arc<Fleet>,
     metrics: Arc<Metrics>,
@@ -88,6 +95,7 @@ pub(crate) fn relay(
     let relay = Relay {
         inbox,
         store,
+        ledger,
         courier,
         fleet,
         metrics,
@@ -220,6 +228,7 @@ impl Relay {
     }
 
     fn marked(&mut self, waiters: Vec<Waiter>, result: Result<(), StoreError>) {
+        self.ledger.learn(&result);
         match result {
             Ok(()) => self.mark_backoff.reset(),
             Err(error @ StoreError::Unavailable(_)) => {
@@ -259,6 +268,7 @@ impl Relay {
     }
 
     fn swept(&mut self, result: Result<Vec<Task>, StoreError>) {
+        self.ledger.learn(&result);
         match result {
             Ok(tasks) => {
                 let is_more = tasks.len() as u32 >= SWEEP;
@@ -276,7 +286,9 @@ impl Relay {
 
     fn failed(&self, what: &'static str, error: &StoreError) {
         count(&self.metrics.loop_failures, "loop", what, 1);
-        tracing::warn!(error = %chain(error), "{what}: the ledger failed");
+        if !matches!(error, StoreError::Unavailable(_)) {
+            tracing::error!(error = %chain(error), "{what}: the ledger refused the relay");
+        }
     }
 
     fn show_depth(&self) {

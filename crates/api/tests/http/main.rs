@@ -6,6 +6,7 @@ mod app;
 mod bad_input;
 mod bad_request;
 mod changes;
+mod cross_origin;
 mod faulty;
 mod idempotency;
 mod line;
