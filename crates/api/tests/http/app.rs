@@ -114,8 +114,11 @@ impl App {
     pub(crate) fn with(settings: ApiSettings, timing: Timing) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/ledger.sqlite", dir.path().display());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
         let rt = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
+            .thread_name(thread_name(addr))
             .enable_all()
             .build()
             .unwrap();
@@ -127,8 +130,6 @@ impl App {
         let inner = rt.block_on(async { tasker_store::open(&url, &options).unwrap() });
         let store = Arc::new(FaultyStore::new(inner));
         let broker = LocalBroker::new();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let settings = ApiSettings { timing, ..settings };
         let serving = {
@@ -156,6 +157,11 @@ impl App {
         };
         app.eventually("it is ready", || app.get("/readyz").status == 200);
         app
+    }
+
+    /// The name of the threads of its loops.
+    pub(crate) fn thread_name(&self) -> String {
+        thread_name(self.addr)
     }
 
     /// Stops the process as SIGTERM does.
@@ -259,6 +265,10 @@ impl App {
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(0, |value| value.parse().unwrap())
     }
+}
+
+fn thread_name(addr: SocketAddr) -> String {
+    format!("app-{}", addr.port())
 }
 
 impl Drop for App {

@@ -10,6 +10,7 @@ mod cross_origin;
 mod faulty;
 mod idempotency;
 mod line;
+mod log;
 mod reading;
 mod reporting;
 mod service;
