@@ -20,6 +20,7 @@
 
 pub mod broker;
 pub mod errnr;
+pub mod fault;
 pub mod fence;
 pub mod handler;
 pub mod id;

@@ -52,7 +52,11 @@ pub fn start(config: &LogConfig) -> Result<(), Failure> {
         let builder = builder.with_ansi(false);
         builder.event_format(human(is_terminal)).try_init()
     };
-    started.map_err(|e| Failure::Failed(format!("cannot start logging: {e}")))
+    started.map_err(|e| Failure::Failed(format!("cannot start logging: {e}")))?;
+    if tasker_core::fault::is_armed() {
+        tracing::warn!("built for fault drills: never use this where it matters");
+    }
+    Ok(())
 }
 
 fn human(is_coloured: bool) -> OneLine<Format> {

@@ -11,6 +11,7 @@ use tasker::exit;
 fn main() -> ExitCode {
     // What it writes holds payloads (SQLite) or passwords (`endpoint add`): nobody else's business.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    tasker_core::fault::arm();
     exit::end(match &cli::parse::<Cli>().command {
         Command::Demo(args) => demo::run(args),
         Command::Api(args) => api::run(args),

@@ -5,5 +5,6 @@ use std::process::ExitCode;
 use tasker::{cli, exit, worker};
 
 fn main() -> ExitCode {
+    tasker_core::fault::arm();
     exit::end(worker::run(&cli::parse::<worker::WorkerArgs>()))
 }
