@@ -2,6 +2,7 @@
 
 pub mod broker_suite;
 pub mod build;
+pub mod faultproxy;
 pub mod management;
 pub mod private_server;
 pub mod services;

@@ -108,13 +108,48 @@ pub async fn only_one_consumer_of_an_inbox_is_active(broker: &dyn Broker) {
     assert_eq!(bodies(&take(&mut *second, 1).await), numbers(4..5));
 }
 
-/// Several API processes read the reports, each report once.
-pub async fn consumers_of_reports_share_them(broker: &dyn Broker) {
+/// One API process reads the reports. When it goes away, the next one gets first, and in order, what
+/// was not acknowledged: a worker's hello is never read before its older reports.
+pub async fn only_one_consumer_of_reports_is_active(broker: &dyn Broker) {
     open(broker, &[]).await;
-    let mut first = consume(broker, &Queue::Reports, 3).await;
-    let mut second = consume(broker, &Queue::Reports, 3).await;
-    for n in 0..6 {
+    let report = async |n: usize| {
         let address = Address::Reports(worker(), from("a"));
+        publish(broker, address, &n.to_string()).await;
+    };
+    let mut active = consume(broker, &Queue::Reports, 10).await;
+    let mut next = 0;
+    for round in 0..10 {
+        let mut waiting = consume(broker, &Queue::Reports, 10).await;
+        for n in next..next + 7 {
+            report(n).await;
+        }
+        let taken = take(&mut *active, 5).await;
+        assert_eq!(bodies(&taken), numbers(next..next + 5), "round {round}");
+        if round == 0 {
+            // There are two more, but they are not for it.
+            nothing(&mut *waiting).await;
+        }
+        active.ack_through(taken[1].tag).await.expect("ack");
+        if round % 2 == 0 {
+            drop(active);
+        } else {
+            active.stop().await;
+        }
+        let taken = take(&mut *waiting, 5).await;
+        assert_eq!(bodies(&taken), numbers(next + 2..next + 7), "round {round}");
+        assert!(taken[..3].iter().all(|delivery| delivery.redelivered));
+        waiting.ack_through(taken[4].tag).await.expect("ack");
+        (active, next) = (waiting, next + 7);
+    }
+}
+
+/// Several API processes read the heartbeats, each heartbeat once.
+pub async fn consumers_of_presence_share_them(broker: &dyn Broker) {
+    open(broker, &[]).await;
+    let mut first = consume(broker, &Queue::Presence, 3).await;
+    let mut second = consume(broker, &Queue::Presence, 3).await;
+    for n in 0..6 {
+        let address = Address::Presence(worker(), from("a"));
         publish(broker, address, &n.to_string()).await;
     }
     // Neither has room for more than three.

@@ -47,7 +47,8 @@ macro_rules! broker_suite {
             a_dropped_consumer_gives_back_what_it_held,
             a_stopped_consumer_gives_back_what_it_held,
             only_one_consumer_of_an_inbox_is_active,
-            consumers_of_reports_share_them,
+            only_one_consumer_of_reports_is_active,
+            consumers_of_presence_share_them,
             a_rejected_message_is_dead,
             a_dropped_wait_loses_nothing,
         );
