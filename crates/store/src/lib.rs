@@ -8,6 +8,7 @@
 //! # Layout
 //!
 //! * `admin`: prepare a database (migrations), look whether it is prepared
+//! * `clock`: what time it is
 //! * `options`: where a ledger is and how it is opened
 //! * `schema`, `rows`: the tables, and their way to and from the words of `core`
 //! * `failure`: what an error of the database means
@@ -23,6 +24,7 @@
 mod admin;
 mod apply;
 mod batch;
+mod clock;
 mod failure;
 mod mysql;
 mod options;
@@ -35,6 +37,7 @@ use std::sync::Arc;
 use tasker_core::store::Store;
 
 pub use admin::{is_empty, migrate, reset, schema_is_current};
+pub use clock::{Clock, TellTime};
 use options::Location;
 pub use options::{OpenError, StoreOptions};
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tasker_core::store::{Source, Timing};
 
+use crate::clock::Clock;
+
 /// How a ledger is opened.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
@@ -19,6 +21,8 @@ pub struct StoreOptions {
     pub statement_timeout: Duration,
     /// Whether every statement is logged (target `tasker_store::sql`, level DEBUG), without values.
     pub verbose: bool,
+    /// Whose clock decides about deadlines and silence.
+    pub clock: Clock,
 }
 
 impl Default for StoreOptions {
@@ -29,6 +33,7 @@ impl Default for StoreOptions {
             pool_wait: Duration::from_secs(1),
             statement_timeout: Duration::from_secs(5),
             verbose: false,
+            clock: Clock::default(),
         }
     }
 }

@@ -86,11 +86,13 @@ impl Ledger {
     {
         let pools = self.pools.clone();
         let limits = self.limits;
+        let clock = self.clock.clone();
         let task = tokio::spawn(async move {
             let started = Instant::now();
             let mut tries = 1;
             loop {
-                let outcome = attempt(&pools, limits, access, &input, &operation).await;
+                let trying = attempt(&pools, limits, access, &input, &operation);
+                let outcome = clock.govern(trying).await;
                 match outcome {
                     Err(failure) if failure.is_transient() && tries < MAX_TRIES => {
                         tracing::debug!(operation = name, tries, error = ?failure, "lost a race");

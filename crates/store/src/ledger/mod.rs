@@ -23,6 +23,7 @@ use std::sync::Arc;
 use tasker_core::store::Timing;
 
 use super::{Conn, Pools, begin, insert_responses, insert_tasks, now};
+use crate::clock::Clock;
 use crate::options::StoreOptions;
 
 pub(crate) use door::{Access, log_statement};
@@ -32,6 +33,7 @@ pub(crate) struct Ledger {
     pools: Arc<Pools>,
     timing: Timing,
     limits: door::Limits,
+    clock: Clock,
 }
 
 impl Ledger {
@@ -40,6 +42,7 @@ impl Ledger {
             pools: Arc::new(pools),
             timing: options.timing,
             limits: door::Limits::new(options),
+            clock: options.clock.clone(),
         }
     }
 }

@@ -141,7 +141,7 @@ pub(crate) async fn now(conn: &mut Conn) -> Result<DateTime<Utc>, Failure> {
     let now: NaiveDateTime = diesel::select(sql::<Timestamp>("UTC_TIMESTAMP(6)"))
         .get_result(conn)
         .await?;
-    Ok(now.and_utc())
+    Ok(crate::clock::read(now.and_utc()))
 }
 
 pub(crate) async fn insert_tasks(

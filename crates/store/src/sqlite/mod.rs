@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Utc};
 use diesel::SqliteConnection;
 use diesel::connection::AnsiTransactionManager;
 use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
@@ -135,7 +135,7 @@ pub(crate) async fn begin(conn: &mut Conn, access: ledger::Access) -> Result<(),
 pub(crate) async fn now(conn: &mut Conn) -> Result<DateTime<Utc>, Failure> {
     conn.batch_execute("SELECT 1 FROM sqlite_master LIMIT 1")
         .await?;
-    Ok(Utc::now().trunc_subsecs(6))
+    Ok(crate::clock::read(Utc::now()))
 }
 
 pub(crate) async fn insert_tasks(
