@@ -1,6 +1,7 @@
 //! Builders: a valid value of everything, to be varied by the test.
 
 use bytes::Bytes;
+use tasker_core::retry::RetryPolicy;
 use tasker_core::task::{Audience, NewTask, RunPolicy};
 use tasker_core::{Client, EndpointName, Identifier, TaskType, TaskUid};
 
@@ -50,6 +51,7 @@ pub fn new_task(identifier: &str, listed: &[&str]) -> NewTask {
         },
         endpoints: list,
         run_policy: RunPolicy::Once,
+        retry: RetryPolicy::DEFAULT,
         timeout_s: 60,
         expires_in_s: 3600,
         wait_s: 30,

@@ -2,7 +2,9 @@
 
 pub mod broker_suite;
 pub mod build;
+pub mod drill;
 pub mod faultproxy;
+pub mod installation;
 pub mod management;
 pub mod private_server;
 pub mod services;

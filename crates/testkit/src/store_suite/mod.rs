@@ -9,6 +9,7 @@ pub mod creating;
 pub mod deadlines;
 pub mod listening;
 mod probe;
+pub mod purging;
 pub mod reading;
 pub mod recording;
 pub mod relaying;
@@ -137,6 +138,14 @@ macro_rules! store_suite {
             deadlines: the_time_out_of_a_run_is_waited_for,
             deadlines: a_true_outcome_replaces_a_presumed_one,
             deadlines: lost_runs_are_taken_in_portions,
+            purging: only_what_is_over_for_long_enough_is_purged,
+            purging: what_is_purged_is_gone_at_once,
+            purging: an_identifier_is_free_again_after_the_purge,
+            purging: a_retried_task_is_kept,
+            purging: what_changed_since_it_was_copied_is_kept,
+            purging: portions_are_bounded_and_complete,
+            purging: a_sweep_goes_on_where_another_ended,
+            purging: purgers_and_writers_do_not_meet,
         }
     };
     (@tests $make:path; $($module:ident: $promise:ident,)+) => {
@@ -162,6 +171,7 @@ mod tests {
             ("creating", include_str!("creating.rs")),
             ("deadlines", include_str!("deadlines.rs")),
             ("listening", include_str!("listening.rs")),
+            ("purging", include_str!("purging.rs")),
             ("reading", include_str!("reading.rs")),
             ("recording", include_str!("recording.rs")),
             ("relaying", include_str!("relaying.rs")),
