@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use tasker_core::ProcessId;
+use tasker_core::fault::{self, Point};
 use tasker_core::store::{Created, Store, StoreError};
 use tasker_core::task::{NewTask, Task};
 use tokio::sync::{mpsc, oneshot};
@@ -197,6 +198,9 @@ impl Desk {
     async fn create(&self, tasks: Vec<NewTask>) -> Result<Vec<Created>, StoreError> {
         let created = self.store.create(tasks, self.owner).await;
         self.ledger.learn(&created);
+        if created.is_ok() {
+            fault::reach(Point::AfterCommit);
+        }
         created
     }
 

@@ -71,7 +71,9 @@ pub enum Confirmed {
 pub enum Queue {
     /// An endpoint's inbox. Only one consumer at a time gets its messages.
     Inbox(TaskType, EndpointName),
-    /// What workers report. Several consumers share it.
+    /// What workers report. Only one consumer at a time gets its messages, so that a worker's hello
+    /// cannot overtake its older reports; the next one gets first, in order, what was not
+    /// acknowledged.
     Reports,
     /// The workers' heartbeats. Several consumers share it.
     Presence,

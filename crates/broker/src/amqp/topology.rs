@@ -47,13 +47,13 @@ impl Topology {
         drawing
             .exchange(names.inbox_exchange(), ExchangeKind::Topic)
             .await?;
-        for (name, kind, key) in [
-            (names.reports(), ExchangeKind::Topic, "#"),
-            (names.presence(), ExchangeKind::Topic, "#"),
-            (names.dead(), ExchangeKind::Fanout, ""),
+        for (name, kind, key, single_active_consumer) in [
+            (names.reports(), ExchangeKind::Topic, "#", true),
+            (names.presence(), ExchangeKind::Topic, "#", false),
+            (names.dead(), ExchangeKind::Fanout, "", false),
         ] {
             drawing.exchange(name.clone(), kind).await?;
-            drawing.queue(&name, false).await?;
+            drawing.queue(&name, single_active_consumer).await?;
             drawing.bind(&name, name.clone(), key.to_owned()).await?;
         }
         drawing.end().await;
@@ -116,6 +116,20 @@ impl Topology {
     }
 }
 
+/// Says what to do about a queue that exists and is another one: its arguments cannot be changed.
+fn other_arguments(queue: &str, error: BrokerError) -> BrokerError {
+    match error {
+        // RabbitMQ's text begins with the name of its error.
+        BrokerError::Denied(text) if text.starts_with("PRECONDITION_FAILED") => {
+            BrokerError::Denied(format!(
+                "the queue {queue} exists with other arguments; delete it, or prepare the broker anew \
+                 with `tasker init --reset` ({text})"
+            ))
+        }
+        error => error,
+    }
+}
+
 /// A channel on which something is being declared.
 struct Drawing<'a> {
     topology: &'a Topology,
@@ -152,10 +166,11 @@ impl Drawing<'_> {
             durable: true,
             ..QueueDeclareOptions::default()
         };
-        let name = short(name.to_owned())?;
-        self.done(self.channel.queue_declare(name, options, arguments))
+        let queue = short(name.to_owned())?;
+        self.done(self.channel.queue_declare(queue, options, arguments))
             .await
             .map(drop)
+            .map_err(|error| other_arguments(name, error))
     }
 
     async fn bind(&self, queue: &str, exchange: String, key: String) -> Result<(), BrokerError> {

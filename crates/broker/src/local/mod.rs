@@ -179,7 +179,7 @@ impl Broker for LocalBroker {
             names.presence(),
             names.dead(),
         ]);
-        state.make(names.reports(), false, WhenFull::Refuse);
+        state.make(names.reports(), true, WhenFull::Refuse);
         state.make(names.presence(), false, WhenFull::DropOldest);
         state.make(names.dead(), false, WhenFull::DropOldest);
         Ok(())

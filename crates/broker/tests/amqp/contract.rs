@@ -15,6 +15,7 @@ mod quorum {
         everybody_gets_what_goes_to_everybody,
         a_dropped_consumer_gives_back_what_it_held,
         only_one_consumer_of_an_inbox_is_active,
+        only_one_consumer_of_reports_is_active,
         a_rejected_message_is_dead,
         hundreds_of_publishes_are_confirmed_each_for_itself,
     );

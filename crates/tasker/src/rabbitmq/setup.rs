@@ -71,13 +71,14 @@ impl<'a> Setup<'a> {
         }
         self.api
             .put_exchange(&self.names.inbox_exchange(), "topic")?;
-        for (name, kind, key) in [
-            (self.names.reports(), "topic", "#"),
-            (self.names.presence(), "topic", "#"),
-            (self.names.dead(), "fanout", ""),
+        for (name, kind, key, single_active_consumer) in [
+            (self.names.reports(), "topic", "#", true),
+            (self.names.presence(), "topic", "#", false),
+            (self.names.dead(), "fanout", "", false),
         ] {
             self.api.put_exchange(&name, kind)?;
-            self.api.put_queue(&name, &self.arguments(false))?;
+            let arguments = self.arguments(single_active_consumer);
+            self.api.put_queue(&name, &arguments)?;
             self.api.bind(&name, &name, key)?;
         }
         Ok(())
@@ -96,12 +97,12 @@ impl<'a> Setup<'a> {
         self.api.bind(&queue, &self.names.inbox_exchange(), &key)
     }
 
-    fn arguments(&self, is_inbox: bool) -> Value {
+    fn arguments(&self, single_active_consumer: bool) -> Value {
         let queue_type = match self.queue_type {
             QueueType::Classic => "classic",
             QueueType::Quorum => "quorum",
         };
-        if is_inbox {
+        if single_active_consumer {
             json!({"x-queue-type": queue_type, "x-single-active-consumer": true})
         } else {
             json!({"x-queue-type": queue_type})
