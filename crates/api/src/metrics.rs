@@ -34,6 +34,8 @@ pub(crate) struct Metrics {
     pub(crate) dead_lettered: ByWord,
     /// Tasks settled, by status.
     pub(crate) settled: ByWord,
+    /// Attempts ordered after another one, by who ordered them.
+    pub(crate) retries: ByWord,
     /// Hellos answered.
     pub(crate) hellos: Counter,
     /// Heartbeats noted.
@@ -72,6 +74,7 @@ impl Metrics {
             reports: Family::default(),
             dead_lettered: Family::default(),
             settled: Family::default(),
+            retries: Family::default(),
             hellos: Counter::default(),
             heartbeats: Counter::default(),
             asks: Counter::default(),
@@ -130,6 +133,11 @@ impl Metrics {
                 &self.dead_lettered,
             ),
             ("tasks_settled", "Tasks settled by status", &self.settled),
+            (
+                "retries_ordered",
+                "Further attempts by who ordered them",
+                &self.retries,
+            ),
             (
                 "loop_failures",
                 "Failures of background loops",

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use tasker_core::TaskType;
+use tasker_core::retry::{MAX_ATTEMPTS, MAX_BACKOFF_S, RetryPolicy};
 use tasker_core::schema::PayloadSchema;
 use tasker_core::store::Timing;
 use tasker_core::task::RunPolicy;
@@ -37,6 +38,8 @@ pub struct TaskTypeSettings {
     pub known_endpoints_only: bool,
     /// What happens to an interrupted run.
     pub run_policy: RunPolicy,
+    /// How often a failure is tried again by itself.
+    pub retry: RetryPolicy,
     /// How long one run may take if the client does not say, in seconds.
     pub timeout_s: u32,
     /// The greatest `timeout_s` that a client may ask for.
@@ -46,8 +49,8 @@ pub struct TaskTypeSettings {
 }
 
 impl TaskTypeSettings {
-    /// A task type with the defaults: listed endpoints only, unknown names allowed, `once`, runs of
-    /// at most an hour (a day, if the client asks for it), any payload.
+    /// A task type with the defaults: listed endpoints only, unknown names allowed, `once`, no
+    /// automatic retry, runs of at most an hour (a day, if the client asks for it), any payload.
     #[must_use]
     pub const fn new(name: TaskType) -> Self {
         Self {
@@ -55,6 +58,7 @@ impl TaskTypeSettings {
             unlisted: Unlisted::Ignore,
             known_endpoints_only: false,
             run_policy: RunPolicy::Once,
+            retry: RetryPolicy::DEFAULT,
             timeout_s: 3600,
             max_timeout_s: 86_400,
             schema: None,
@@ -251,6 +255,19 @@ impl ApiSettings {
                     task_type.max_timeout_s
                 ));
             }
+            let retry = &task_type.retry;
+            if !(1..=MAX_ATTEMPTS).contains(&retry.max_attempts) {
+                return Some(format!(
+                    "max_attempts of task type {name} must be within 1..={MAX_ATTEMPTS}"
+                ));
+            }
+            let (pause, longest) = (retry.backoff_s, retry.backoff_max_s);
+            if pause == 0 || pause > longest || longest > MAX_BACKOFF_S {
+                return Some(format!(
+                    "retry_backoff_s of task type {name} must be within 1..=retry_backoff_max_s, \
+                     and that within 1..={MAX_BACKOFF_S}"
+                ));
+            }
         }
         [
             ("max_body_bytes", self.max_body_bytes),
@@ -314,6 +331,26 @@ mod tests {
                 .unwrap()
                 .starts_with("timeout_s of task type worker")
         );
+        for (retry, part) in [
+            ((0, 1, 1), "max_attempts of task type worker"),
+            ((101, 1, 1), "max_attempts"),
+            ((1, 0, 1), "retry_backoff_s of task type worker"),
+            ((1, 2, 1), "retry_backoff_s"),
+            ((1, 1, 86_401), "retry_backoff_max_s"),
+        ] {
+            let (max_attempts, backoff_s, backoff_max_s) = retry;
+            let retry = RetryPolicy {
+                max_attempts,
+                backoff_s,
+                backoff_max_s,
+            };
+            let stubborn = ApiSettings {
+                task_types: vec![TaskTypeSettings { retry, ..worker() }],
+                ..ApiSettings::default()
+            };
+            let fault = stubborn.fault().unwrap();
+            assert!(fault.contains(part), "{retry:?}: {fault}");
+        }
         let idle = ApiSettings {
             http_workers: 0,
             ..ApiSettings::default()

@@ -12,7 +12,7 @@ use tasker_core::missing::{Missing, MissingReason};
 use tasker_core::store::{Endpoint, StoreError, Tally, Timing};
 use tasker_core::task::{Progress, Task, TaskHead, TaskResponse};
 use tasker_core::wire::WireTask;
-use tasker_core::{BootId, JournalUid, TaskUid};
+use tasker_core::{BootId, JournalUid, ResponseState, TaskUid};
 use utoipa::ToSchema;
 
 /// Times in JSON: UTC, to the second.
@@ -178,7 +178,8 @@ pub(crate) struct ResponseJson {
     #[schema(value_type = Option<serde_json::Value>)]
     payload: Option<Box<RawValue>>,
     /// 0 is success, 1 a general error, up to 999 the handler's own, from 1000 on the engine's;
-    /// `null` until finished.
+    /// `null` until finished. While RETRYING that of the attempt before, as are `errmsg`, `payload`
+    /// and `elapsed_ms`.
     errnr: Option<i32>,
     /// When it last changed, UTC.
     last_modified_time: String,
@@ -191,6 +192,8 @@ pub(crate) struct ResponseJson {
     state: &'static str,
     /// The try that the ledger ordered, from 1.
     attempt: u32,
+    /// When the next attempt may start, UTC; `null` unless RETRYING.
+    retry_at: Option<String>,
     /// The start of the handler within the attempt; 0 before the first.
     run: u32,
     /// How far the run has come.
@@ -239,6 +242,7 @@ impl ResponseJson {
             errmsg: row.errmsg,
             state: row.state.as_str(),
             attempt: row.attempt,
+            retry_at: row.retry_at.map(time),
             run: row.run,
             progress: row.progress,
             elapsed_ms: row.elapsed_ms,
@@ -269,6 +273,10 @@ pub(crate) struct Summary {
     counts: CountsJson,
     /// How many expected responses are in each state.
     states: BTreeMap<&'static str, u32>,
+    /// How many expected responses wait for their next attempt.
+    retrying: u32,
+    /// When the first of these may start, UTC.
+    next_retry_at: Option<String>,
     /// Why answers are missing, endpoint by endpoint; at most 1,000.
     reasons: Vec<ReasonJson>,
     /// Whether more answers are missing than `reasons` tells.
@@ -300,6 +308,12 @@ impl Summary {
                 .iter()
                 .map(|(state, count)| (state.as_str(), *count))
                 .collect(),
+            retrying: tally
+                .states
+                .get(&ResponseState::Retrying)
+                .copied()
+                .unwrap_or_default(),
+            next_retry_at: tally.next_retry_at.map(time),
             reasons_truncated: (head.counts.missing() as usize) > reasons.len()
                 && tally.missing.len() >= MAX_REASONS as usize,
             reasons,

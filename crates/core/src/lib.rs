@@ -12,6 +12,7 @@
 //! * [`route`]: which way a task travels, a pure function
 //! * [`settle`]: when a task is finished, a pure function
 //! * [`fence`]: which reports are believed, a pure function
+//! * [`retry`]: whether a failed attempt is followed by another one, a pure function
 //! * [`missing`]: why an answer is missing, a pure function
 //! * [`handler`]: the trait that performs tasks
 //! * [`store`], [`broker`]: the two ports

@@ -97,7 +97,7 @@ states! {
         /// Expected, nothing heard yet. Next: the endpoint, or the scheduler at `expires_at`.
         Waiting = 0 "WAITING",
         /// An attempt failed and the ledger ordered another one. Next: the endpoint, when it is asked
-        /// after the back-off.
+        /// after the back-off; or the scheduler at `expires_at`.
         Retrying = 1 "RETRYING",
         /// The endpoint has it in its journal. Next: the endpoint.
         Received = 2 "RECEIVED",
@@ -107,9 +107,10 @@ states! {
         Expired = 4 "EXPIRED",
         /// The handler succeeded. Final.
         Succeeded = 5 "SUCCEEDED",
-        /// The handler failed. Final, until a retry.
+        /// The handler failed. Next: the recorder, at once, if the task type has attempts left; else
+        /// final, until a retry.
         Failed = 6 "FAILED",
-        /// The handler was ended after `timeout_s`. Final, until a retry.
+        /// The handler was ended after `timeout_s`. Next: as after a failure.
         TimedOut = 7 "TIMED_OUT",
         /// The worker died during the run and it is not repeated. Final, until a retry; if only
         /// presumed, a true outcome of the same attempt replaces it.
@@ -149,7 +150,9 @@ impl ResponseState {
     }
 
     /// The one table of legal moves within one attempt and one run. States only rise and skips are
-    /// legal, so that reports may coalesce to the newest; a finished state stays.
+    /// legal, so that reports may coalesce to the newest; a finished state stays. What becomes
+    /// RETRYING begins its next attempt, which the ledger orders: after a lost journal, or in the
+    /// transaction that records a failure.
     #[must_use]
     pub const fn may_become(self, next: Self) -> bool {
         match self {
@@ -159,6 +162,7 @@ impl ResponseState {
                 matches!(next, Self::Running | Self::Retrying) || next.is_finished()
             }
             Self::Expired => next.is_reportable(),
+            Self::Failed | Self::TimedOut => matches!(next, Self::Retrying),
             _ => false,
         }
     }
@@ -183,10 +187,12 @@ mod tests {
 
     #[test]
     fn finished_stays_and_every_open_state_can_finish() {
+        use ResponseState::{Failed, Retrying, TimedOut};
         for &from in ResponseState::ALL {
             for &to in ResponseState::ALL {
                 if from.is_finished() {
-                    assert!(!from.may_become(to), "{from} → {to}");
+                    let is_next_attempt = matches!(from, Failed | TimedOut) && to == Retrying;
+                    assert_eq!(from.may_become(to), is_next_attempt, "{from} → {to}");
                 } else if to.is_finished() {
                     assert!(from.may_become(to), "{from} → {to}");
                 }

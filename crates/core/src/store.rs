@@ -116,6 +116,8 @@ pub struct Tally {
     /// How many expected responses are in each state.
     pub states: BTreeMap<ResponseState, u32>,
     /// How many responses came that were not expected or came after an open task was settled.
+    /// When the first of the expected responses in RETRYING may start again.
+    pub next_retry_at: Option<DateTime<Utc>>,
     pub late: u32,
     /// Expected responses that are not finished, by endpoint, as many as were asked for.
     pub missing: Vec<Missing>,
@@ -192,6 +194,8 @@ pub struct Recorded {
     /// Tasks that the batch settled.
     pub settled: Vec<(TaskUid, TaskStatus)>,
 }
+    /// How many failed attempts of the batch are followed by another one.
+    pub retries: u32,
 
 /// A worker that says who it is: at every start and reconnect, and with every heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -302,9 +306,9 @@ pub trait Store: Send + Sync + 'static {
     /// due to be asked. Cancelling twice changes nothing. Illegal once DONE.
     async fn cancel(&self, task: TaskId, owner: ProcessId) -> Result<Changed, StoreError>;
 
-    /// Gives responses a new attempt and takes the task back to SENT, with a new life span if the
-    /// old one is over. Illegal unless the task is DONE or INCOMPLETE. If no response qualifies,
-    /// nothing changes and the count is 0.
+    /// Gives responses a new attempt, with as many automatic ones after it as a new task has, and
+    /// takes the task back to SENT, with a new life span if the old one is over. Illegal unless the
+    /// task is DONE or INCOMPLETE. If no response qualifies, nothing changes and the count is 0.
     async fn retry(&self, task: TaskId, order: RetryOrder) -> Result<Changed, StoreError>;
 
     /// Every known worker, by type and name.
@@ -322,12 +326,14 @@ pub trait Store: Send + Sync + 'static {
 
     // For the recorder.
 
-    /// Writes reports, fenced; moves counters; settles tasks.
+    /// Writes reports, fenced; orders the next attempt of failed ones by the task's
+    /// [`RetryPolicy`](crate::retry::RetryPolicy); moves counters; settles tasks.
     async fn record(&self, batch: Vec<Arrived>) -> Result<Recorded, StoreError>;
 
     /// Notes a worker's start. A journal that differs from the one before turns its RECEIVED and
     /// RUNNING rows into INTERRUPTED (`once`) or the next attempt (`idempotent`); all its open rows
-    /// become due to be asked.
+    /// become due to be asked, but for those whose next attempt is not due yet. A hello of one of the
+    /// last eight starts before the present one was overtaken: it is answered and changes nothing.
     async fn hello(&self, sign: WorkerSign, fresh: bool) -> Result<HelloAnswer, StoreError>;
 
     /// Notes that workers are alive.
@@ -336,8 +342,8 @@ pub trait Store: Send + Sync + 'static {
     // For the scheduler.
 
     /// Acts on deadlines that have passed, for at most `limit` tasks: the end of the wait, and
-    /// `expires_at`, which turns WAITING rows into EXPIRED. Returns what it settled, and whether
-    /// more is due.
+    /// `expires_at`, which turns WAITING and RETRYING rows into EXPIRED. Returns what it settled, and
+    /// whether more is due.
     async fn settle_due(
         &self,
         limit: u32,

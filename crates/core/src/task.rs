@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{TaskId, TaskUid};
 use crate::name::{Client, EndpointName, Identifier, TaskType};
+use crate::retry::RetryPolicy;
 use crate::state::{ResponseState, TaskStatus};
 
 /// What happens to a run that was interrupted by the death of its worker.
@@ -76,6 +77,8 @@ pub struct NewTask {
     pub audience: Audience,
     /// What happens to an interrupted run.
     pub run_policy: RunPolicy,
+    /// How often a failure is tried again by itself.
+    pub retry: RetryPolicy,
     /// How long one run may take, in seconds.
     pub timeout_s: u32,
     /// How long after creation it may start, in seconds.
@@ -183,6 +186,8 @@ pub struct TaskHead {
     pub audience: Audience,
     /// What happens to an interrupted run.
     pub run_policy: RunPolicy,
+    /// How often a failure is tried again by itself.
+    pub retry: RetryPolicy,
     /// How long one run may take, in seconds.
     pub timeout_s: u32,
     /// When it was stored (all times: the database's clock, UTC).
@@ -243,7 +248,10 @@ pub struct TaskResponse {
     pub presumed: bool,
     /// Whether the answer came after the task was settled without it.
     pub late: bool,
-    /// Error number, see [`crate::errnr`]; `None` until finished.
+    /// When the next attempt may start; `None` unless RETRYING.
+    pub retry_at: Option<DateTime<Utc>>,
+    /// Error number, see [`crate::errnr`]; `None` until finished, and while RETRYING that of the
+    /// attempt before.
     pub errnr: Option<i32>,
     /// Error text of the handler or the engine.
     pub errmsg: Option<String>,

@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use tasker_core::errnr;
+use tasker_core::fault::{Protection, is_left_out};
 use tasker_core::fence::{self, Claim, Verdict};
+use tasker_core::retry::{self, Ended};
 use tasker_core::settle::{Standing, settle};
 use tasker_core::state::{ResponseState, TaskStatus};
 use tasker_core::store::RecordVerdict;
@@ -64,13 +66,15 @@ pub(crate) fn is_in_time(task: &TaskHead, at: DateTime<Utc>) -> bool {
     at < task.wait_until && !task.status.is_settled()
 }
 
-/// Applies a report to its row if it is believed, and moves the task's counters with it.
+/// Applies a report to its row if it is believed, orders the next attempt if it is due one, and moves
+/// the task's counters with it. `random`: see [`retry::next_start`].
 pub(crate) fn apply(
     task: &mut TaskHead,
     row: &mut ResponseBody,
     report: &Report,
     now: DateTime<Utc>,
     ask_at: DateTime<Utc>,
+    random: f64,
 ) -> Result<RecordVerdict, Failure> {
     let from = row.state()?;
     let known = fence::Row {
@@ -80,18 +84,21 @@ pub(crate) fn apply(
         presumed: row.presumed,
         cancel_requested: task.cancel_requested_at.is_some(),
     };
-    let claim = Claim {
+    let mut claim = Claim {
         attempt: report.attempt,
         run: report.run,
         state: report.state,
     };
+    if is_left_out(Protection::Fence) {
+        (claim.attempt, claim.run) = (known.attempt, known.run);
+    }
     match fence::judge(&known, &claim) {
         Verdict::Known => return Ok(RecordVerdict::Known),
         Verdict::Fenced => return Ok(RecordVerdict::Fenced),
         Verdict::Unordered => return Ok(RecordVerdict::Unordered),
         Verdict::Apply => {}
     }
-    let to = report.state;
+    let mut to = report.state;
     let at = happened_at(report, task, now);
     note_times(task, row, report, at);
     let is_new_run = int(report.run) > row.run;
@@ -100,6 +107,7 @@ pub(crate) fn apply(
     row.presumed = false;
     row.last_modified_at = stored(now);
     row.ask_at = (!to.is_finished()).then(|| stored(ask_at));
+    row.retry_at = None;
     row.errnr = to
         .is_finished()
         .then(|| report.errnr.unwrap_or_else(|| default_errnr(to)));
@@ -122,10 +130,50 @@ pub(crate) fn apply(
         row.progress_percent = None;
         row.progress_note = None;
     }
+    if let Some(start) = next_start(task, row, to, now, random) {
+        to = ResponseState::Retrying;
+        order_next_attempt(row, start);
+    }
     if row.expected {
         task.counts.step(from, to);
     }
     Ok(RecordVerdict::Applied)
+}
+
+/// When the attempt after this one may start; `None` if what came of this one stands. What a client
+/// has cancelled is not tried again, and neither is what a task was DONE with: only a client reopens
+/// it.
+fn next_start(
+    task: &TaskHead,
+    row: &ResponseBody,
+    state: ResponseState,
+    now: DateTime<Utc>,
+    random: f64,
+) -> Option<DateTime<Utc>> {
+    let is_over = row.expected && task.status == TaskStatus::Done;
+    if is_over || task.cancel_requested_at.is_some() {
+        return None;
+    }
+    let ended = Ended {
+        state,
+        attempt: row.attempt.unsigned_abs(),
+        final_attempt: row.final_attempt.unsigned_abs(),
+        expires_at: task.expires_at,
+    };
+    retry::next_start(&task.retry, &ended, now, random)
+}
+
+/// Error number, error text and reply of the failed attempt stay until the next one is taken.
+fn order_next_attempt(row: &mut ResponseBody, start: DateTime<Utc>) {
+    row.state = ResponseState::Retrying.code();
+    row.attempt += 1;
+    row.run = 0;
+    row.finished_at = None;
+    row.progress_percent = None;
+    row.progress_note = None;
+    row.retry_at = Some(stored(start));
+    // The ledger asks for it then, whether or not its endpoint says hello before.
+    row.ask_at = row.retry_at;
 }
 
 /// Reports coalesce to the newest, so the times of skipped states are concluded from it.

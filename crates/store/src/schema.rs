@@ -12,6 +12,9 @@ diesel::table! {
         audience -> SmallInt,
         run_policy -> SmallInt,
         timeout_s -> BigInt,
+        max_attempts -> Integer,
+        retry_backoff_s -> Integer,
+        retry_backoff_max_s -> Integer,
         wire -> Binary,
         endpoints -> Nullable<Binary>,
         expected -> Integer,
@@ -38,6 +41,7 @@ diesel::table! {
         endpoint -> Text,
         state -> SmallInt,
         attempt -> Integer,
+        final_attempt -> Integer,
         run -> Integer,
         expected -> Bool,
         presumed -> Bool,
@@ -54,6 +58,7 @@ diesel::table! {
         last_modified_at -> Timestamp,
         elapsed_ms -> Nullable<BigInt>,
         ask_at -> Nullable<Timestamp>,
+        retry_at -> Nullable<Timestamp>,
     }
 }
 
@@ -63,6 +68,7 @@ diesel::table! {
         name -> Text,
         journal -> Nullable<Binary>,
         boot -> Nullable<Binary>,
+        old_boots -> Binary,
         first_seen_at -> Timestamp,
         last_seen_at -> Timestamp,
     }

@@ -124,6 +124,7 @@ pub fn api_settings(config: &Config) -> Result<ApiSettings, Failure> {
         task_types.push(TaskTypeSettings {
             run_policy: task_type.run_policy,
             timeout_s: task_type.timeout_s,
+            retry: task_type.retry,
             max_timeout_s: task_type.max_timeout_s,
             unlisted: match task_type.unlisted {
                 Unlisted::Ignore => tasker_api::Unlisted::Ignore,

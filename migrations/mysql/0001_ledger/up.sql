@@ -13,6 +13,10 @@ CREATE TABLE tasks (
     audience            SMALLINT     NOT NULL,
     run_policy          SMALLINT     NOT NULL,
     timeout_s           BIGINT       NOT NULL,
+    -- How often a failure is tried again by itself, and after which pauses in seconds.
+    max_attempts        INT          NOT NULL,
+    retry_backoff_s     INT          NOT NULL,
+    retry_backoff_max_s INT          NOT NULL,
     -- The task as it travels, never serialised again.
     wire                MEDIUMBLOB   NOT NULL,
     -- The client's list, JSON; NULL: no list.
@@ -51,6 +55,8 @@ CREATE TABLE responses (
     state            SMALLINT     NOT NULL,
     attempt          INT          NOT NULL,
     run              INT          NOT NULL,
+    -- The attempt whose failure stands until a client orders a retry.
+    final_attempt    INT          NOT NULL,
     expected         TINYINT(1)   NOT NULL,
     presumed         TINYINT(1)   NOT NULL,
     late             TINYINT(1)   NOT NULL,
@@ -68,6 +74,8 @@ CREATE TABLE responses (
     -- When a live endpoint is asked about it; NULL: it is final.
     ask_at           DATETIME(6)  NULL,
     UNIQUE KEY responses_key (task_id, endpoint),
+    -- When a RETRYING row may start again: it is not asked about earlier; NULL in other states.
+    retry_at         DATETIME(6)  NULL,
     KEY responses_ask (task_type, endpoint, ask_at),
     CONSTRAINT responses_task FOREIGN KEY (task_id) REFERENCES tasks (id)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;
@@ -78,6 +86,8 @@ CREATE TABLE endpoints (
     -- From its last hello; NULL: heard of, never said hello.
     journal       BINARY(16)   NULL,
     boot          BINARY(16)   NULL,
+    -- The last eight boots before it, 16 bytes each, newest first: their hellos come too late.
+    old_boots     VARBINARY(128) NOT NULL DEFAULT '',
     first_seen_at DATETIME(6)  NOT NULL,
     last_seen_at  DATETIME(6)  NOT NULL,
     PRIMARY KEY (task_type, name)

@@ -13,6 +13,9 @@ CREATE TABLE tasks (
     audience            SMALLINT NOT NULL,
     run_policy          SMALLINT NOT NULL,
     timeout_s           BIGINT   NOT NULL,
+    max_attempts        INT      NOT NULL,
+    retry_backoff_s     INT      NOT NULL,
+    retry_backoff_max_s INT      NOT NULL,
     wire                BLOB     NOT NULL,
     endpoints           BLOB     NULL,
     expected            INT      NOT NULL,
@@ -44,6 +47,7 @@ CREATE TABLE responses (
     endpoint         TEXT     NOT NULL,
     state            SMALLINT NOT NULL,
     attempt          INT      NOT NULL,
+    final_attempt    INT      NOT NULL,
     run              INT      NOT NULL,
     expected         BOOLEAN  NOT NULL,
     presumed         BOOLEAN  NOT NULL,
@@ -59,7 +63,8 @@ CREATE TABLE responses (
     finished_at      TEXT     NULL,
     last_modified_at TEXT     NOT NULL,
     elapsed_ms       BIGINT   NULL,
-    ask_at           TEXT     NULL
+    ask_at           TEXT     NULL,
+    retry_at         TEXT     NULL
 );
 CREATE UNIQUE INDEX responses_key ON responses (task_id, endpoint);
 CREATE INDEX responses_ask ON responses (task_type, endpoint, ask_at);
@@ -69,6 +74,7 @@ CREATE TABLE endpoints (
     name          TEXT NOT NULL,
     journal       BLOB NULL,
     boot          BLOB NULL,
+    old_boots     BLOB NOT NULL DEFAULT x'',
     first_seen_at TEXT NOT NULL,
     last_seen_at  TEXT NOT NULL,
     PRIMARY KEY (task_type, name)

@@ -13,6 +13,7 @@ use super::problem::{Code, Problem};
 use super::query::{Query, words};
 use crate::fault::{Fault, FaultCode, Faults};
 use crate::fields::Fields;
+use crate::metrics::count;
 use crate::recorder::tell_settled;
 use crate::relay::Due;
 use crate::show::TaskJson;
@@ -105,7 +106,8 @@ pub(crate) struct RetryBody {
 
 /// Try again where a task did not succeed.
 ///
-/// The responses get a new attempt, and the task is SENT again.
+/// The responses get a new attempt, with the automatic retries of its task type after it, and the task
+/// is SENT again.
 #[utoipa::path(
     post, path = "/{task_type}/{identifier}/retry", tag = "tasks",
     params(
@@ -131,7 +133,10 @@ pub(crate) async fn retry(
         .await?;
     match changed {
         Changed::Changed(head, changed) => {
-            desk.asks.notify_one();
+            if changed > 0 {
+                count(&desk.metrics.retries, "by", "client", changed.into());
+                desk.asks.notify_one();
+            }
             respond(&Task { head, ..task }, changed)
         }
         Changed::Illegal(head) => {

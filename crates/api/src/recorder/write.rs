@@ -52,6 +52,10 @@ impl Recorder {
             for verdict in recorded.verdicts {
                 count(&self.metrics.reports, "verdict", verdict.as_str(), 1);
             }
+            if recorded.retries > 0 {
+                let retries = u64::from(recorded.retries);
+                count(&self.metrics.retries, "by", "policy", retries);
+            }
             self.tell_settled(&recorded.settled);
             all = rest;
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use chrono::{DateTime, Utc};
+use tasker_core::retry::RetryPolicy;
 use tasker_core::task::{Audience, Counts, RunPolicy, TaskHead};
 use tasker_core::{Client, Identifier, TaskStatus, TaskUid};
 
@@ -24,6 +25,7 @@ fn due(id: TaskId, listed: &[&str], is_cancelled: bool) -> Due {
             Audience::Listed
         },
         run_policy: RunPolicy::Once,
+        retry: RetryPolicy::DEFAULT,
         timeout_s: 1,
         created_at: now,
         sent_at: None,

@@ -43,7 +43,11 @@ pub(super) async fn cancel(
     let open = diesel::update(responses::table)
         .filter(responses::task_id.eq(task.id))
         .filter(responses::ask_at.is_not_null())
-        .set(responses::ask_at.eq(stored(now)))
+        // Nothing is tried again: the answer is asked for at once, not when a pause is over.
+        .set((
+            responses::ask_at.eq(stored(now)),
+            responses::retry_at.eq(None::<chrono::NaiveDateTime>),
+        ))
         .execute(conn)
         .await?;
     Ok(Changed::Changed(

@@ -82,6 +82,7 @@ async fn expire(
         .set((
             responses::state.eq(ResponseState::Expired.code()),
             responses::ask_at.eq(None::<chrono::NaiveDateTime>),
+            responses::retry_at.eq(None::<chrono::NaiveDateTime>),
             responses::last_modified_at.eq(stored(now)),
         ))
         .execute(conn)

@@ -27,19 +27,26 @@ pub(super) async fn hello(
     (sign, fresh): &(WorkerSign, bool),
 ) -> Result<HelloAnswer, Failure> {
     let now = now(conn).await?;
-    let is_new_journal = note_worker(conn, sign, now).await?;
+    let heard = note_worker(conn, sign, now).await?;
     let mut settled = Settled::new();
-    if is_new_journal {
+    if heard == Heard::NewJournal {
         give_up_runs(conn, sign, now, &mut settled).await?;
     }
-    diesel::update(responses::table)
-        .filter(responses::task_type.eq(sign.task_type.as_str()))
-        .filter(responses::endpoint.eq(sign.endpoint.as_str()))
-        .filter(responses::ask_at.is_not_null())
-        .set(responses::ask_at.eq(stored(now)))
-        .execute(conn)
-        .await?;
-    let had = if is_new_journal || *fresh {
+    if heard != Heard::Stale {
+        // The pause before a next attempt is not cut short.
+        let is_due = responses::retry_at
+            .is_null()
+            .or(responses::retry_at.le(stored(now)));
+        diesel::update(responses::table)
+            .filter(responses::task_type.eq(sign.task_type.as_str()))
+            .filter(responses::endpoint.eq(sign.endpoint.as_str()))
+            .filter(responses::ask_at.is_not_null())
+            .filter(is_due)
+            .set(responses::ask_at.eq(stored(now)))
+            .execute(conn)
+            .await?;
+    }
+    let had = if heard == Heard::NewJournal || *fresh {
         had(conn, sign, now).await?
     } else {
         Vec::new()
@@ -52,26 +59,43 @@ pub(super) async fn hello(
     })
 }
 
-/// Writes down who the worker is; tells whether it had another journal before. Two hellos of one
-/// endpoint wait for each other here.
+/// What a hello tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    /// A first start, a restart or a reconnect.
+    Known,
+    /// The endpoint had another journal before.
+    NewJournal,
+    /// It was overtaken by that of a later start: the broker delivered it again.
+    Stale,
+}
+
+/// What is known of the worker before its hello: journal, boot, the boots before.
+type Before = (Option<Vec<u8>>, Option<Vec<u8>>, Vec<u8>);
+
+/// How many bytes a boot has, and how many boots before the present one are remembered.
+const BOOT_BYTES: usize = 16;
+const OLD_BOOTS: usize = 8;
+
+/// Writes down who the worker is. Two hellos of one endpoint wait for each other here.
 async fn note_worker(
     conn: &mut Conn,
     sign: &WorkerSign,
     now: DateTime<Utc>,
-) -> Result<bool, Failure> {
+) -> Result<Heard, Failure> {
     let key = (sign.task_type.as_str(), sign.endpoint.as_str());
     let journal = sign.journal.0.as_bytes().to_vec();
     let boot = sign.boot.0.as_bytes().to_vec();
-    let before: Option<Option<Vec<u8>>> = lock!(
+    let before: Option<Before> = lock!(
         endpoints::table
             .filter(endpoints::task_type.eq(key.0))
             .filter(endpoints::name.eq(key.1))
-            .select(endpoints::journal)
+            .select((endpoints::journal, endpoints::boot, endpoints::old_boots))
     )
     .first(conn)
     .await
     .optional()?;
-    let Some(before) = before else {
+    let Some((old_journal, old_boot, mut old_boots)) = before else {
         let row = EndpointRow {
             journal: Some(journal),
             boot: Some(boot),
@@ -82,18 +106,30 @@ async fn note_worker(
             .execute(conn)
             .await
             .map_err(raced)?;
-        return Ok(false);
+        return Ok(Heard::Known);
     };
-    let is_new_journal = before.is_some_and(|before| before != journal);
+    if old_boots.chunks(BOOT_BYTES).any(|old| old == boot) {
+        return Ok(Heard::Stale);
+    }
+    if let Some(old) = old_boot.filter(|old| *old != boot) {
+        old_boots.splice(0..0, old);
+        old_boots.truncate(OLD_BOOTS * BOOT_BYTES);
+    }
+    let is_new_journal = old_journal.is_some_and(|old| old != journal);
     diesel::update(endpoints::table.find(key))
         .set((
             endpoints::journal.eq(journal),
             endpoints::boot.eq(boot),
+            endpoints::old_boots.eq(old_boots),
             endpoints::last_seen_at.eq(stored(now)),
         ))
         .execute(conn)
         .await?;
-    Ok(is_new_journal)
+    Ok(if is_new_journal {
+        Heard::NewJournal
+    } else {
+        Heard::Known
+    })
 }
 
 /// The old journal is gone, and with it the knowledge of what was running.
@@ -140,9 +176,12 @@ fn give_up_run(
         && task.status != TaskStatus::Cancelled
         && now < task.expires_at;
     let to = if may_rerun {
+        // Ordered by the lost journal, not by the budget of automatic retries.
         row.attempt += 1;
+        row.final_attempt += 1;
         row.run = 0;
         row.ask_at = Some(stored(now));
+        row.retry_at = row.ask_at;
         ResponseState::Retrying
     } else {
         row.errnr = Some(errnr::JOURNAL_LOST);

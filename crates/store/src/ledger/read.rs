@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use diesel::dsl::count_star;
+use diesel::dsl::{count_star, min};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use tasker_core::id::TaskId;
@@ -92,6 +92,7 @@ pub(super) async fn tally(
     let mut tally = Tally {
         now,
         states: BTreeMap::new(),
+        next_retry_at: None,
         late: 0,
         missing: Vec::new(),
     };
@@ -102,6 +103,16 @@ pub(super) async fn tally(
         } else {
             tally.late += count;
         }
+    }
+    if tally.states.contains_key(&ResponseState::Retrying) {
+        let next: Option<chrono::NaiveDateTime> = responses::table
+            .filter(responses::task_id.eq(*task))
+            .filter(responses::expected.eq(true))
+            .filter(responses::state.eq(ResponseState::Retrying.code()))
+            .select(min(responses::retry_at))
+            .first(conn)
+            .await?;
+        tally.next_retry_at = next.map(|at| at.and_utc());
     }
     if *missing == 0 {
         return Ok(tally);

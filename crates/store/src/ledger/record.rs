@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use tasker_core::id::{TaskId, TaskUid};
+use tasker_core::state::ResponseState;
 use tasker_core::store::{Arrived, RecordVerdict, Recorded};
 use tasker_core::task::{Audience, TaskHead};
 
@@ -45,6 +46,7 @@ pub(super) async fn record(
     let mut drafts = load(conn, batch, &ids).await?;
     let mut verdicts = Vec::with_capacity(batch.len());
     let mut touched = BTreeSet::new();
+    let mut retries = 0;
     for arrived in batch {
         let task = ids
             .get(&arrived.report.uid)
@@ -52,7 +54,8 @@ pub(super) async fn record(
         let verdict = match task {
             None => RecordVerdict::UnknownTask,
             Some(task) => {
-                let verdict = judge(task, arrived, &mut drafts, now, ask_at)?;
+                let (verdict, is_retried) = judge(task, arrived, &mut drafts, now, ask_at)?;
+                retries += u32::from(is_retried);
                 if verdict == RecordVerdict::Applied {
                     touched.insert(task.id);
                 }
@@ -68,33 +71,43 @@ pub(super) async fn record(
             settle_and_save(conn, task, now, &mut settled).await?;
         }
     }
-    Ok(Recorded { verdicts, settled })
+    Ok(Recorded {
+        verdicts,
+        settled,
+        retries,
+    })
 }
 
-/// Judges one report, and makes the row of an endpoint that nobody expected.
+/// Judges one report, and makes the row of an endpoint that nobody expected. Tells also whether another
+/// attempt follows.
 fn judge(
     task: &mut TaskHead,
     arrived: &Arrived,
     drafts: &mut Drafts,
     now: DateTime<Utc>,
     ask_at: DateTime<Utc>,
-) -> Result<RecordVerdict, Failure> {
+) -> Result<(RecordVerdict, bool), Failure> {
+    let random = rand::random::<f64>();
+    let is_retried = |verdict, row: &ResponseBody| {
+        verdict == RecordVerdict::Applied && row.state == ResponseState::Retrying.code()
+    };
     if arrived.task_type != task.task_type {
-        return Ok(RecordVerdict::Stranger);
+        return Ok((RecordVerdict::Stranger, false));
     }
     let key = (task.id, arrived.endpoint.as_str().to_owned());
     if let Some(draft) = drafts.get_mut(&key) {
-        let verdict = apply(task, &mut draft.body, &arrived.report, now, ask_at)?;
+        let verdict = apply(task, &mut draft.body, &arrived.report, now, ask_at, random)?;
         draft.is_changed |= verdict == RecordVerdict::Applied;
-        return Ok(verdict);
+        return Ok((verdict, is_retried(verdict, &draft.body)));
     }
     if task.audience == Audience::Listed {
-        return Ok(RecordVerdict::Stranger);
+        return Ok((RecordVerdict::Stranger, false));
     }
     let is_open = task.audience == Audience::Subscribed;
     let expected = is_open && is_in_time(task, happened_at(&arrived.report, task, now));
     let mut body = ResponseBody::waiting(task, &arrived.endpoint, expected, now, ask_at);
-    let verdict = apply(task, &mut body, &arrived.report, now, ask_at)?;
+    let verdict = apply(task, &mut body, &arrived.report, now, ask_at, random)?;
+    let is_retried = is_retried(verdict, &body);
     if verdict == RecordVerdict::Applied {
         body.late |= is_open && !expected;
         task.counts.expected += u32::from(expected);
@@ -105,7 +118,7 @@ fn judge(
         };
         drafts.insert(key, draft);
     }
-    Ok(verdict)
+    Ok((verdict, is_retried))
 }
 
 /// The numbers of the tasks that the batch names.

@@ -13,7 +13,7 @@ use super::locked::{lock_task, save_task};
 use super::{Conn, now};
 use crate::batch::MAX_LIST;
 use crate::failure::Failure;
-use crate::rows::{seconds, stored};
+use crate::rows::{int, seconds, stored};
 use crate::schema::{responses, tasks};
 
 /// A response that is tried again.
@@ -37,7 +37,7 @@ pub(super) async fn retry(
         return Ok(Changed::Changed(task, 0));
     }
     for part in again.chunks(MAX_LIST) {
-        restart(conn, part, now).await?;
+        restart(conn, part, &task, now).await?;
     }
     for row in again.iter().filter(|row| row.expected) {
         task.counts.step(row.state, ResponseState::Waiting);
@@ -96,12 +96,20 @@ async fn choose(conn: &mut Conn, task: TaskId, order: &RetryOrder) -> Result<Vec
         .collect()
 }
 
-/// Orders the next attempt and forgets what came of the last one.
-async fn restart(conn: &mut Conn, rows: &[Again], now: DateTime<Utc>) -> Result<(), Failure> {
+/// Orders the next attempt, with a fresh budget of automatic ones, and forgets what came of the last
+/// one.
+async fn restart(
+    conn: &mut Conn,
+    rows: &[Again],
+    task: &TaskHead,
+    now: DateTime<Utc>,
+) -> Result<(), Failure> {
     let never = None::<chrono::NaiveDateTime>;
     diesel::update(responses::table)
         .filter(responses::id.eq_any(rows.iter().map(|row| row.id)))
         .set((
+            // Before `attempt`: MySQL assigns from left to right and reads what it has assigned.
+            responses::final_attempt.eq(responses::attempt + int(task.retry.max_attempts)),
             responses::attempt.eq(responses::attempt + 1),
             responses::run.eq(0),
             responses::state.eq(ResponseState::Waiting.code()),
@@ -118,6 +126,7 @@ async fn restart(conn: &mut Conn, rows: &[Again], now: DateTime<Utc>) -> Result<
             responses::elapsed_ms.eq(None::<i64>),
             responses::last_modified_at.eq(stored(now)),
             responses::ask_at.eq(stored(now)),
+            responses::retry_at.eq(never),
         ))
         .execute(conn)
         .await?;

@@ -9,7 +9,7 @@ use tasker_core::state::ResponseState;
 use tasker_core::store::Endpoint;
 use tasker_core::task::{Progress, TaskHead, TaskResponse};
 
-use super::{corrupt, stored, unsigned, uuid};
+use super::{corrupt, int, stored, unsigned, uuid};
 use crate::failure::Failure;
 use crate::schema::{endpoints, responses};
 
@@ -24,6 +24,7 @@ pub(crate) struct ResponseBody {
     pub endpoint: String,
     pub state: i16,
     pub attempt: i32,
+    pub final_attempt: i32,
     pub run: i32,
     pub expected: bool,
     pub presumed: bool,
@@ -40,11 +41,12 @@ pub(crate) struct ResponseBody {
     pub last_modified_at: NaiveDateTime,
     pub elapsed_ms: Option<i64>,
     pub ask_at: Option<NaiveDateTime>,
+    pub retry_at: Option<NaiveDateTime>,
 }
 
 impl ResponseBody {
     /// How many columns it has: placeholders in a statement.
-    pub(crate) const COLUMNS: usize = 21;
+    pub(crate) const COLUMNS: usize = 23;
 
     /// A row of which nothing has been heard yet.
     pub(crate) fn waiting(
@@ -60,6 +62,7 @@ impl ResponseBody {
             endpoint: endpoint.as_str().to_owned(),
             state: ResponseState::Waiting.code(),
             attempt: 1,
+            final_attempt: int(task.retry.max_attempts),
             run: 0,
             expected,
             presumed: false,
@@ -76,6 +79,7 @@ impl ResponseBody {
             last_modified_at: stored(now),
             elapsed_ms: None,
             ask_at: Some(stored(ask_at)),
+            retry_at: None,
         }
     }
 
@@ -130,6 +134,7 @@ impl ResponseRow {
             expected: body.expected,
             presumed: body.presumed,
             late: body.late,
+            retry_at: utc(body.retry_at),
             errnr: body.errnr,
             errmsg: body.errmsg,
             payload: body.payload.map(Bytes::from),
@@ -152,6 +157,7 @@ pub(crate) struct EndpointRow {
     pub name: String,
     pub journal: Option<Vec<u8>>,
     pub boot: Option<Vec<u8>>,
+    pub old_boots: Vec<u8>,
     pub first_seen_at: NaiveDateTime,
     pub last_seen_at: NaiveDateTime,
 }
@@ -164,6 +170,7 @@ impl EndpointRow {
             name: name.as_str().to_owned(),
             journal: None,
             boot: None,
+            old_boots: Vec::new(),
             first_seen_at: now,
             last_seen_at: now,
         }

@@ -5,6 +5,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::prelude::*;
 use tasker_core::id::{ProcessId, TaskUid};
 use tasker_core::name::{Client, EndpointName, Identifier, TaskType};
+use tasker_core::retry::RetryPolicy;
 use tasker_core::state::TaskStatus;
 use tasker_core::task::{Audience, Counts, NewTask, RunPolicy, Task, TaskHead};
 use tasker_core::wire::WireTask;
@@ -28,6 +29,9 @@ pub(crate) struct HeadRow {
     audience: i16,
     run_policy: i16,
     timeout_s: i64,
+    max_attempts: i32,
+    retry_backoff_s: i32,
+    retry_backoff_max_s: i32,
     expected: i32,
     received: i32,
     finished: i32,
@@ -55,6 +59,11 @@ impl HeadRow {
             status: TaskStatus::from_code(self.status).ok_or_else(|| bad("status"))?,
             audience: Audience::from_code(self.audience).ok_or_else(|| bad("audience"))?,
             run_policy: run_policy(self.run_policy).ok_or_else(|| bad("run_policy"))?,
+            retry: RetryPolicy {
+                max_attempts: count(self.max_attempts)?,
+                backoff_s: count(self.retry_backoff_s)?,
+                backoff_max_s: count(self.retry_backoff_max_s)?,
+            },
             timeout_s: unsigned(TABLE, id, self.timeout_s)?,
             created_at: self.created_at.and_utc(),
             sent_at: utc(self.sent_at),
@@ -129,6 +138,9 @@ pub(crate) struct NewTaskRow {
     audience: i16,
     run_policy: i16,
     timeout_s: i64,
+    max_attempts: i32,
+    retry_backoff_s: i32,
+    retry_backoff_max_s: i32,
     wire: Vec<u8>,
     endpoints: Option<Vec<u8>>,
     expected: i32,
@@ -145,7 +157,7 @@ pub(crate) struct NewTaskRow {
 
 impl NewTaskRow {
     /// How many columns it has: placeholders in a statement.
-    pub(crate) const COLUMNS: usize = 21;
+    pub(crate) const COLUMNS: usize = 24;
 
     /// About how many bytes it adds to a statement.
     pub(crate) fn weight(&self) -> usize {
@@ -183,6 +195,9 @@ impl NewTaskRow {
             audience: task.audience.code(),
             run_policy: run_policy_code(task.run_policy),
             timeout_s: task.timeout_s.into(),
+            max_attempts: int(task.retry.max_attempts),
+            retry_backoff_s: int(task.retry.backoff_s),
+            retry_backoff_max_s: int(task.retry.backoff_max_s),
             wire: wire.clone(),
             endpoints,
             expected: int(expected),
@@ -206,6 +221,7 @@ impl NewTaskRow {
                 status: TaskStatus::Created,
                 audience: task.audience,
                 run_policy: task.run_policy,
+                retry: task.retry,
                 timeout_s: task.timeout_s,
                 created_at: now,
                 sent_at: None,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tasker_core::TaskStatus;
@@ -43,6 +43,8 @@ pub(crate) struct Summary {
     #[serde(default)]
     states: BTreeMap<String, u32>,
     #[serde(default)]
+    next_retry_at: Option<String>,
+    #[serde(default)]
     reasons: Vec<Reason>,
     #[serde(default)]
     reasons_truncated: bool,
@@ -75,6 +77,8 @@ pub(crate) struct Row {
     errmsg: Option<String>,
     payload: Option<Box<RawValue>>,
     attempt: u32,
+    #[serde(default)]
+    retry_at: Option<String>,
     run: u32,
     elapsed_ms: Option<u64>,
     presumed: bool,
@@ -138,8 +142,12 @@ impl Answer {
             true => String::new(),
             false => format!(" ({})", states.join(", ")),
         };
+        let next = match &self.summary.next_retry_at {
+            Some(at) => format!("\nnext attempt at {} UTC", harmless(at)),
+            None => String::new(),
+        };
         format!(
-            "{}/{}  {}  {} UTC\n{} expected, {} received, {} finished, {} failed, {} missing{states}",
+            "{}/{}  {}  {} UTC\n{} expected, {} received, {} finished, {} failed, {} missing{states}{next}",
             harmless(&task.task_type),
             harmless(&task.identifier),
             task.status,
@@ -153,7 +161,20 @@ impl Answer {
     }
 
     fn table(&self) -> String {
-        let mut table = table(&["ENDPOINT", "STATE", "ERRNR", "RUN", "TIME", "REPLY"]);
+        let mut table = table(&[
+            "ENDPOINT",
+            "STATE",
+            "ERRNR",
+            "RUN",
+            "NEXT (UTC)",
+            "TIME",
+            "REPLY",
+        ]);
+        // A column that says nothing of most tasks.
+        let is_retried = self.rows.iter().any(|row| row.retry_at.is_some());
+        if let Some(next) = table.column_mut(4).filter(|_| !is_retried) {
+            next.set_constraint(ColumnConstraint::Hidden);
+        }
         for row in &self.rows {
             table.add_row(row.cells());
         }
@@ -162,7 +183,7 @@ impl Answer {
 }
 
 impl Row {
-    fn cells(&self) -> [String; 6] {
+    fn cells(&self) -> [String; 7] {
         let mut state = harmless(&self.state);
         if self.presumed {
             state.push_str(" (presumed)");
@@ -185,6 +206,7 @@ impl Row {
             state,
             self.errnr.map_or_else(String::new, |n| n.to_string()),
             format!("{}.{}", self.attempt, self.run),
+            self.retry_at.as_deref().map_or_else(String::new, harmless),
             self.elapsed_ms.map_or_else(String::new, span),
             cut(&harmless(&reply)),
         ]

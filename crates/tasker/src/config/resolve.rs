@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tasker_core::retry::{MAX_ATTEMPTS, MAX_BACKOFF_S, RetryPolicy};
 use tasker_core::schema::PayloadSchema;
 use tasker_core::store::Timing;
 use tasker_core::task::RunPolicy;
@@ -72,6 +73,11 @@ pub(super) fn resolve(
 impl Reader<'_> {
     fn config(&mut self, mode: &str, file: &File, needs: Needs) -> Config {
         let worker = self.worker(file, needs);
+/// What is written, or else the default.
+fn or(written: &Option<Written<u64>>, default: u64) -> Option<Written<u64>> {
+    written.clone().or(Some(Written::Value(default)))
+}
+
         let needs_account = needs.api_account || (needs.worker_account && worker.account.is_none());
         Config {
             mode: mode.to_owned(),
@@ -111,9 +117,6 @@ impl Reader<'_> {
                 .map_err(|message| self.fault(key("schema"), message))
                 .ok()
         });
-        let or = |written: &Option<Written<u64>>, default: u64| {
-            written.clone().or(Some(Written::Value(default)))
-        };
         // A longer default run than the usual limit is meant to raise the limit as well.
         let timeout_s = self.small(
             &key("timeout_s"),
@@ -123,6 +126,7 @@ impl Reader<'_> {
         let max_timeout = or(&entry.max_timeout_s, MAX_RUN_TIMEOUT.max(timeout_s.into()));
         TaskTypeConfig {
             name: entry.name.clone(),
+        let retry = self.retry(&key, entry);
             run_policy: self.optional_word(
                 &key("run_policy"),
                 &entry.run_policy,
@@ -134,6 +138,7 @@ impl Reader<'_> {
             timeout_s,
             max_timeout_s: self.small(&key("max_timeout_s"), &max_timeout, 1..=MAX_SPAN),
             unlisted: self.optional_word(
+            retry,
                 &key("unlisted"),
                 &entry.unlisted,
                 &[("ignore", Unlisted::Ignore), ("perform", Unlisted::Perform)],
@@ -148,6 +153,28 @@ impl Reader<'_> {
     fn api(&mut self, file: &File) -> ApiConfig {
         let api: Api = file.api.clone().unwrap_or_default();
         let bind = self.text("api.bind", &api.bind);
+    fn retry(&mut self, key: &dyn Fn(&str) -> String, entry: &TaskTypeEntry) -> RetryPolicy {
+        let usual = RetryPolicy::DEFAULT;
+        let max_attempts = or(&entry.max_attempts, usual.max_attempts.into());
+        let pause = or(&entry.retry_backoff_s, usual.backoff_s.into());
+        let pauses = 1..=u64::from(MAX_BACKOFF_S);
+        let backoff_s = self.small(&key("retry_backoff_s"), &pause, pauses.clone());
+        // As with the time-outs: a longer first pause than the usual limit raises the limit.
+        let limit = or(
+            &entry.retry_backoff_max_s,
+            usual.backoff_max_s.max(backoff_s).into(),
+        );
+        RetryPolicy {
+            max_attempts: self.small(
+                &key("max_attempts"),
+                &max_attempts,
+                1..=u64::from(MAX_ATTEMPTS),
+            ),
+            backoff_s,
+            backoff_max_s: self.small(&key("retry_backoff_max_s"), &limit, pauses),
+        }
+    }
+
         let bind = bind.parse().unwrap_or_else(|_| {
             self.fault("api.bind", format!("must be an IP address, is {bind:?}"));
             std::net::Ipv4Addr::LOCALHOST.into()

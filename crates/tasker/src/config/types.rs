@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tasker_core::TaskType;
+use tasker_core::retry::RetryPolicy;
 use tasker_core::store::Timing;
 use tasker_core::task::RunPolicy;
 
@@ -58,6 +59,9 @@ pub struct TaskTypeConfig {
     pub name: TaskType,
     /// What happens to an interrupted run.
     pub run_policy: RunPolicy,
+    /// `max_attempts`, `retry_backoff_s` and `retry_backoff_max_s`: how often a failure is tried again
+    /// by itself.
+    pub retry: RetryPolicy,
     /// How long a run may take if the client does not say, in seconds.
     pub timeout_s: u32,
     /// How long a client may let a run take, in seconds.

@@ -86,6 +86,18 @@ pub(super) fn check(config: &Config) -> Vec<Broken> {
                 task_type.max_timeout_s
             ),
         );
+        let retry = &task_type.retry;
+        rule(
+            retry.backoff_s <= retry.backoff_max_s,
+            &[
+                &format!("task_types[{i}].retry_backoff_s"),
+                &format!("task_types[{i}].retry_backoff_max_s"),
+            ],
+            format!(
+                "must not exceed retry_backoff_max_s ({})",
+                retry.backoff_max_s
+            ),
+        );
     }
     if let Some(db) = &config.db {
         let uri = db.uri.expose();

@@ -215,6 +215,56 @@ pub async fn a_hello_hears_of_cancels(ledger: &dyn Ledger) {
     assert_eq!(answer.cancelled[0].expires_at, open.head.expires_at);
 }
 
+/// The broker may deliver a hello again, after that of a later start. It is answered, and changes
+/// neither the journal nor the rows of the later one.
+pub async fn a_hello_of_an_earlier_start_changes_nothing(ledger: &dyn Ledger) {
+    let probe = Probe::open(ledger).await;
+    let (old, new) = (sign("a", JournalUid::mint()), sign("a", JournalUid::mint()));
+    probe.hello(old.clone(), true).await.expect("a welcome");
+    probe.hello(new.clone(), true).await.expect("a welcome");
+    let task = probe.store_new(new_task("t-1", &["a"])).await;
+    probe.reach("a", &task, ResponseState::Received).await;
+    let before = (
+        probe.row(&task, "a").await,
+        probe.endpoints().await.expect("read"),
+    );
+    assert_eq!(before.1[0].journal, Some(new.journal));
+    for _ in 0..2 {
+        let answer = probe.hello(old.clone(), true).await.expect("a welcome");
+        assert!(answer.settled.is_empty());
+        assert!(answer.now >= task.head.created_at);
+        let after = (
+            probe.row(&task, "a").await,
+            probe.endpoints().await.expect("read"),
+        );
+        assert_eq!(before, after);
+        assert_eq!(probe.take_asks(10).await.expect("asks").len(), 0);
+    }
+    // The same start says hello again when it reconnects.
+    probe.hello(new, false).await.expect("a welcome");
+    assert_eq!(probe.take_asks(10).await.expect("asks").len(), 1);
+    assert_eq!(probe.row(&task, "a").await.state, ResponseState::Received);
+}
+
+/// A hello that is older than those is believed like a new one's.
+pub async fn only_the_last_eight_starts_are_remembered(ledger: &dyn Ledger) {
+    let probe = Probe::open(ledger).await;
+    let starts: Vec<_> = (0..10).map(|_| sign("a", JournalUid::mint())).collect();
+    for start in &starts {
+        probe.hello(start.clone(), false).await.expect("a welcome");
+    }
+    let journal = || async { probe.endpoints().await.expect("read")[0].journal };
+    for start in &starts[1..] {
+        probe.hello(start.clone(), false).await.expect("a welcome");
+        assert_eq!(journal().await, Some(starts[9].journal));
+    }
+    probe
+        .hello(starts[0].clone(), false)
+        .await
+        .expect("a welcome");
+    assert_eq!(journal().await, Some(starts[0].journal));
+}
+
 /// Several connections of one worker, and the recorder at work on its rows.
 pub async fn hellos_may_collide(ledger: &dyn Ledger) {
     let probe = Probe::open(ledger).await;

@@ -7,6 +7,7 @@ pub mod asking;
 pub mod cancelling;
 pub mod creating;
 pub mod deadlines;
+pub mod failing;
 pub mod listening;
 mod probe;
 pub mod purging;
@@ -102,6 +103,8 @@ macro_rules! store_suite {
             listening: a_new_journal_settles_what_it_ends,
             listening: a_fresh_journal_hears_what_it_had,
             listening: a_hello_hears_of_cancels,
+            listening: a_hello_of_an_earlier_start_changes_nothing,
+            listening: only_the_last_eight_starts_are_remembered,
             listening: hellos_may_collide,
             listening: heartbeats_keep_workers_online,
             asking: only_live_endpoints_are_asked,
@@ -126,6 +129,21 @@ macro_rules! store_suite {
             retrying: a_retry_outdates_the_attempt_before,
             retrying: a_retry_without_time_is_judged_at_the_next_deadline,
             retrying: a_retry_of_an_open_task_is_waited_for,
+            failing: a_failure_is_followed_by_another_attempt,
+            failing: pauses_grow_up_to_their_limit,
+            failing: an_endpoint_is_asked_when_the_pause_is_over,
+            failing: an_absent_endpoint_is_asked_when_it_comes,
+            failing: the_last_failure_stands,
+            failing: a_later_success_counts_as_one,
+            failing: only_failures_are_tried_again,
+            failing: no_attempt_is_ordered_beyond_the_end,
+            failing: what_waits_for_its_next_attempt_may_expire,
+            failing: a_cancel_ends_the_attempts,
+            failing: an_open_task_waits_for_the_last_attempt,
+            failing: who_is_not_expected_is_tried_again_too,
+            failing: a_clients_retry_brings_a_fresh_budget,
+            failing: a_lost_journal_costs_no_attempt,
+            failing: a_task_that_is_done_is_not_reopened,
             deadlines: a_task_that_nobody_received_is_incomplete,
             deadlines: a_task_that_all_received_goes_on,
             deadlines: an_open_task_is_done_after_the_wait,
@@ -170,6 +188,7 @@ mod tests {
             ("cancelling", include_str!("cancelling.rs")),
             ("creating", include_str!("creating.rs")),
             ("deadlines", include_str!("deadlines.rs")),
+            ("failing", include_str!("failing.rs")),
             ("listening", include_str!("listening.rs")),
             ("purging", include_str!("purging.rs")),
             ("reading", include_str!("reading.rs")),

@@ -64,6 +64,9 @@ fn the_default_documents_every_key() {
     keys.extend(
         [
             "run_policy",
+            "max_attempts",
+            "retry_backoff_s",
+            "retry_backoff_max_s",
             "timeout_s",
             "max_timeout_s",
             "unlisted",

@@ -188,6 +188,48 @@ fn bad_values_are_told_where_and_why() {
         ),
         (
             "[worker]",
+            "\n- name: a\n  max_attempts: 0",
+            ":3:3",
+            "task_types[0].max_attempts: must be 1 to 100, is 0",
+        ),
+        (
+            "[worker]",
+            "\n- name: a\n  max_attempts: 101",
+            ":3:3",
+            "must be 1 to 100, is 101",
+        ),
+        (
+            "[worker]",
+            "\n- name: a\n  max_attempts: often",
+            ":3:17",
+            "must be a whole number",
+        ),
+        (
+            "[worker]",
+            "\n- name: a\n  retry_backoff_s: 0",
+            ":3:3",
+            "retry_backoff_s: must be 1 to 86400",
+        ),
+        (
+            "[worker]",
+            "\n- name: a\n  retry_backoff_s: 0.5",
+            ":3:20",
+            "must be a whole number",
+        ),
+        (
+            "[worker]",
+            "\n- name: a\n  retry_backoff_max_s: 86401",
+            ":3:3",
+            "retry_backoff_max_s: must be 1 to 86400",
+        ),
+        (
+            "[worker]",
+            "\n- name: a\n  retry_backoff_max_s: 9",
+            ":3:3",
+            "retry_backoff_s: must not exceed retry_backoff_max_s (9)",
+        ),
+        (
+            "[worker]",
             "\n- name: a\n  schema: {type: x}",
             ":3:3",
             "task_types[0].schema: ",
