@@ -15,18 +15,24 @@
 //! * [`retry`]: whether a failed attempt is followed by another one, a pure function
 //! * [`missing`]: why an answer is missing, a pure function
 //! * [`handler`]: the trait that performs tasks
+//! * [`purge`]: which tasks are old enough to be forgotten
 //! * [`store`], [`broker`]: the two ports
 //! * [`strict`], [`schema`]: how input is judged
+//! * [`backoff`], [`harmless`]: longer waits after failures, text of others that steers nothing
 //! * [`errnr`]: the error numbers that the engine itself assigns
 
+pub mod backoff;
 pub mod broker;
 pub mod errnr;
 pub mod fault;
 pub mod fence;
 pub mod handler;
+pub mod harmless;
 pub mod id;
 pub mod missing;
 pub mod name;
+pub mod purge;
+pub mod retry;
 pub mod route;
 pub mod schema;
 pub mod settle;

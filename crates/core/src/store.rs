@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use crate::id::{BootId, JournalUid, ProcessId, TaskId, TaskUid};
 use crate::missing::Missing;
 use crate::name::{Client, EndpointName, Identifier, TaskType};
+use crate::purge::{PurgeOrder, Purgeable, Retention};
 use crate::state::{ResponseState, TaskStatus};
 use crate::task::{NewTask, Task, TaskHead, TaskResponse};
 use crate::wire::{CancelEntry, Had, Report};
@@ -115,9 +116,9 @@ pub struct Tally {
     pub now: DateTime<Utc>,
     /// How many expected responses are in each state.
     pub states: BTreeMap<ResponseState, u32>,
-    /// How many responses came that were not expected or came after an open task was settled.
     /// When the first of the expected responses in RETRYING may start again.
     pub next_retry_at: Option<DateTime<Utc>>,
+    /// How many responses came that were not expected or came after an open task was settled.
     pub late: u32,
     /// Expected responses that are not finished, by endpoint, as many as were asked for.
     pub missing: Vec<Missing>,
@@ -193,9 +194,9 @@ pub struct Recorded {
     pub verdicts: Vec<RecordVerdict>,
     /// Tasks that the batch settled.
     pub settled: Vec<(TaskUid, TaskStatus)>,
-}
     /// How many failed attempts of the batch are followed by another one.
     pub retries: u32,
+}
 
 /// A worker that says who it is: at every start and reconnect, and with every heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -363,4 +364,24 @@ pub trait Store: Send + Sync + 'static {
 
     /// The database's clock; also the check whether it answers.
     async fn now(&self) -> Result<DateTime<Utc>, StoreError>;
+
+    // For keeping the ledger small.
+
+    /// Looks at the `limit` tasks after a number (`None`: the oldest ones) for those that may be
+    /// purged.
+    async fn purgeable(
+        &self,
+        retention: Retention,
+        after: Option<TaskId>,
+        limit: u32,
+    ) -> Result<Purgeable, StoreError>;
+
+    /// Forgets those of the tasks that may (still) be purged, and tells which: they cease to exist at
+    /// once, their identifiers are free again, reports about them are of an unknown task. What is
+    /// left of their responses nobody sees any more; [`Store::sweep`] removes it.
+    async fn purge(&self, order: PurgeOrder) -> Result<Vec<TaskId>, StoreError>;
+
+    /// Removes at most `limit` responses of purged tasks. Returns how many it removed, and whether
+    /// there are more.
+    async fn sweep(&self, limit: u32) -> Result<(u32, bool), StoreError>;
 }

@@ -74,5 +74,11 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    purged_tasks (task_id) {
+        task_id -> BigInt,
+    }
+}
+
 diesel::joinable!(responses -> tasks (task_id));
 diesel::allow_tables_to_appear_in_same_query!(tasks, responses, endpoints);

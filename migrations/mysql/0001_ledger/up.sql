@@ -48,15 +48,16 @@ CREATE TABLE tasks (
 
 CREATE TABLE responses (
     id               BIGINT       NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    -- No foreign key: a purged task goes before its responses, which may be many.
     task_id          BIGINT       NOT NULL,
     -- The task's, repeated for the index that asks go by.
     task_type        VARCHAR(63)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     endpoint         VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     state            SMALLINT     NOT NULL,
     attempt          INT          NOT NULL,
-    run              INT          NOT NULL,
     -- The attempt whose failure stands until a client orders a retry.
     final_attempt    INT          NOT NULL,
+    run              INT          NOT NULL,
     expected         TINYINT(1)   NOT NULL,
     presumed         TINYINT(1)   NOT NULL,
     late             TINYINT(1)   NOT NULL,
@@ -73,11 +74,10 @@ CREATE TABLE responses (
     elapsed_ms       BIGINT       NULL,
     -- When a live endpoint is asked about it; NULL: it is final.
     ask_at           DATETIME(6)  NULL,
-    UNIQUE KEY responses_key (task_id, endpoint),
     -- When a RETRYING row may start again: it is not asked about earlier; NULL in other states.
     retry_at         DATETIME(6)  NULL,
-    KEY responses_ask (task_type, endpoint, ask_at),
-    CONSTRAINT responses_task FOREIGN KEY (task_id) REFERENCES tasks (id)
+    UNIQUE KEY responses_key (task_id, endpoint),
+    KEY responses_ask (task_type, endpoint, ask_at)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;
 
 CREATE TABLE endpoints (
@@ -91,4 +91,9 @@ CREATE TABLE endpoints (
     first_seen_at DATETIME(6)  NOT NULL,
     last_seen_at  DATETIME(6)  NOT NULL,
     PRIMARY KEY (task_type, name)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;
+
+-- Tasks that were purged and may have responses left, which nobody sees any more.
+CREATE TABLE purged_tasks (
+    task_id BIGINT NOT NULL PRIMARY KEY
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;

@@ -1,3 +1,4 @@
+DROP TABLE purged_tasks;
 DROP TABLE responses;
 DROP TABLE tasks;
 DROP TABLE endpoints;

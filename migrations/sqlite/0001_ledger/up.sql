@@ -42,7 +42,7 @@ CREATE INDEX tasks_due ON tasks (due_at, id);
 
 CREATE TABLE responses (
     id               INTEGER  NOT NULL PRIMARY KEY AUTOINCREMENT,
-    task_id          BIGINT   NOT NULL REFERENCES tasks (id),
+    task_id          BIGINT   NOT NULL,
     task_type        TEXT     NOT NULL,
     endpoint         TEXT     NOT NULL,
     state            SMALLINT NOT NULL,
@@ -78,4 +78,8 @@ CREATE TABLE endpoints (
     first_seen_at TEXT NOT NULL,
     last_seen_at  TEXT NOT NULL,
     PRIMARY KEY (task_type, name)
+);
+
+CREATE TABLE purged_tasks (
+    task_id INTEGER NOT NULL PRIMARY KEY
 );

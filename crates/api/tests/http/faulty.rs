@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use tasker_core::purge::{PurgeOrder, Purgeable, Retention};
 use tasker_core::store::{
     Arrived, Ask, Changed, Created, Endpoint, HelloAnswer, Recorded, ResponseFilter, RetryOrder,
     Store, StoreError, Tally, TaskFilter, WorkerSign,
@@ -142,5 +143,19 @@ impl Store for FaultyStore {
     }
     async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
         self.there()?.now().await
+    }
+    async fn purgeable(
+        &self,
+        retention: Retention,
+        after: Option<TaskId>,
+        limit: u32,
+    ) -> Result<Purgeable, StoreError> {
+        self.there()?.purgeable(retention, after, limit).await
+    }
+    async fn purge(&self, order: PurgeOrder) -> Result<Vec<TaskId>, StoreError> {
+        self.there()?.purge(order).await
+    }
+    async fn sweep(&self, limit: u32) -> Result<(u32, bool), StoreError> {
+        self.there()?.sweep(limit).await
     }
 }

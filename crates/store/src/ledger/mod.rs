@@ -13,6 +13,7 @@ mod hello;
 mod locked;
 mod lost;
 mod port;
+mod purge;
 mod read;
 mod record;
 mod relay;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 
 use tasker_core::store::Timing;
 
-use super::{Conn, Pools, begin, insert_responses, insert_tasks, now};
+use super::{Conn, Pools, begin, insert_purged, insert_responses, insert_tasks, now};
 use crate::clock::Clock;
 use crate::options::StoreOptions;
 

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use tasker_core::id::{ProcessId, TaskId};
 use tasker_core::name::{Client, Identifier, TaskType};
+use tasker_core::purge::{PurgeOrder, Purgeable, Retention};
 use tasker_core::store::{
     Arrived, Ask, Changed, Created, Endpoint, HelloAnswer, Recorded, ResponseFilter, RetryOrder,
     Store, StoreError, Tally, TaskFilter, WorkerSign,
@@ -12,7 +13,7 @@ use tasker_core::task::{NewTask, Task, TaskHead, TaskResponse};
 
 use super::door::Access::{Read, Write};
 use super::locked::Settled;
-use super::{Ledger, asks, cancel, deadlines, hello, lost, read, record, relay, retry};
+use super::{Ledger, asks, cancel, deadlines, hello, lost, purge, read, record, relay, retry};
 
 #[async_trait]
 impl Store for Ledger {
@@ -157,5 +158,32 @@ impl Store for Ledger {
     async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
         self.run("now", Read, (), |conn, ()| Box::pin(read::clock(conn)))
             .await
+    }
+
+    async fn purgeable(
+        &self,
+        retention: Retention,
+        after: Option<TaskId>,
+        limit: u32,
+    ) -> Result<Purgeable, StoreError> {
+        let input = (retention, after, limit);
+        self.run("purgeable", Read, input, |conn, input| {
+            Box::pin(purge::purgeable(conn, input))
+        })
+        .await
+    }
+
+    async fn purge(&self, order: PurgeOrder) -> Result<Vec<TaskId>, StoreError> {
+        self.run("purge", Write, order, |conn, order| {
+            Box::pin(purge::purge(conn, order))
+        })
+        .await
+    }
+
+    async fn sweep(&self, limit: u32) -> Result<(u32, bool), StoreError> {
+        self.run("sweep", Write, limit, |conn, limit| {
+            Box::pin(purge::sweep(conn, limit))
+        })
+        .await
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use diesel::ConnectionError;
+use diesel::{ConnectionError, ExpressionMethods};
 use diesel::dsl::sql;
 use diesel::sql_types::{Text, Timestamp};
 use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
@@ -18,7 +18,7 @@ use crate::batch::parts;
 use crate::failure::Failure;
 use crate::options::{OpenError, StoreOptions};
 use crate::rows::{NewTaskRow, ResponseBody};
-use crate::schema::{responses, tasks};
+use crate::schema::{purged_tasks, responses, tasks};
 
 /// A connection.
 pub(crate) type Conn = AsyncMysqlConnection;
@@ -167,5 +167,17 @@ pub(crate) async fn insert_responses(
             .execute(conn)
             .await?;
     }
+    Ok(())
+}
+
+pub(crate) async fn insert_purged(
+    conn: &mut Conn,
+    ids: Vec<i64>,
+) -> Result<(), diesel::result::Error> {
+    let rows: Vec<_> = ids.iter().map(|id| purged_tasks::task_id.eq(id)).collect();
+    diesel::insert_into(purged_tasks::table)
+        .values(rows)
+        .execute(conn)
+        .await?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use diesel::SqliteConnection;
+use diesel::{ExpressionMethods, SqliteConnection};
 use diesel::connection::AnsiTransactionManager;
 use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig};
@@ -19,7 +19,7 @@ use crate::batch::parts;
 use crate::failure::Failure;
 use crate::options::{OpenError, StoreOptions};
 use crate::rows::{NewTaskRow, ResponseBody};
-use crate::schema::{responses, tasks};
+use crate::schema::{purged_tasks, responses, tasks};
 
 /// A connection.
 pub(crate) type Conn = SyncConnectionWrapper<SqliteConnection>;
@@ -160,6 +160,17 @@ pub(crate) async fn insert_responses(
             insert(conn, diesel::insert_into(responses::table).values(part))?;
         }
         Ok(())
+    })
+    .await
+}
+
+pub(crate) async fn insert_purged(
+    conn: &mut Conn,
+    ids: Vec<i64>,
+) -> Result<(), diesel::result::Error> {
+    conn.spawn_blocking(move |conn| {
+        let rows: Vec<_> = ids.iter().map(|id| purged_tasks::task_id.eq(id)).collect();
+        insert(conn, diesel::insert_into(purged_tasks::table).values(rows))
     })
     .await
 }
