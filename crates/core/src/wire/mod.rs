@@ -5,12 +5,14 @@
 //! Readers ignore unknown fields and refuse an unknown `v`.
 
 mod envelope;
+mod refused;
 mod report;
 
 pub use envelope::{
     BadEntry, Cancel, CancelEntry, Entry, EntryRef, Envelope, Had, MAX_ENVELOPE_BYTES, Welcome,
     WireTask,
 };
+pub use refused::{RefusalReason, Refused};
 pub use report::{Hello, MAX_ERRMSG_BYTES, MAX_REPLY_BYTES, MAX_REPORT_BYTES, Report, ReportBatch};
 
 /// The version that this release writes, and the only one that it reads.

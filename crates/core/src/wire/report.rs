@@ -3,14 +3,16 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::refused::{Refused, lenient};
 use super::{VERSION, WireError, check};
 use crate::id::{BootId, JournalUid, TaskUid};
 use crate::name::{EndpointName, TaskType};
 use crate::state::ResponseState;
 use crate::task::Progress;
 
-/// The greatest message of a worker that is written or read, in bytes.
-pub const MAX_REPORT_BYTES: usize = 8 << 20;
+/// The greatest message of a worker that is written or read, in bytes. The recorder has hundreds of
+/// them in hand at once.
+pub const MAX_REPORT_BYTES: usize = 1 << 20;
 
 /// The greatest reply (payload) of a handler, in bytes.
 pub const MAX_REPLY_BYTES: usize = 256 << 10;
@@ -77,6 +79,14 @@ pub struct ReportBatch {
     /// Set in the first message after a start or reconnect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hello: Option<Hello>,
+    /// In heartbeats: what was refused since the last heartbeat that the broker confirmed. Empty if
+    /// what the message says breaks the rules for it.
+    #[serde(
+        default,
+        skip_serializing_if = "Refused::is_empty",
+        deserialize_with = "lenient"
+    )]
+    pub refused: Refused,
 }
 
 impl ReportBatch {
@@ -96,6 +106,7 @@ impl ReportBatch {
             boot,
             reports: Vec::new(),
             hello: None,
+            refused: Refused::new(),
         }
     }
 
