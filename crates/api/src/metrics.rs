@@ -7,10 +7,13 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use tasker_core::TaskType;
+use tasker_core::wire::{RefusalReason, Refused};
 
 type One = [(&'static str, &'static str); 1];
 type ByWord = Family<One, Counter>;
 type ByRoute = [(&'static str, String); 3];
+type ByTypeAndWord = Family<[(&'static str, String); 2], Counter>;
 
 /// The counters of one API process.
 #[derive(Debug)]
@@ -36,12 +39,16 @@ pub(crate) struct Metrics {
     pub(crate) settled: ByWord,
     /// Attempts ordered after another one, by who ordered them.
     pub(crate) retries: ByWord,
+    /// What workers said that they refused, by task type and reason.
+    pub(crate) worker_refused: ByTypeAndWord,
     /// Hellos answered.
     pub(crate) hellos: Counter,
     /// Heartbeats noted.
     pub(crate) heartbeats: Counter,
     /// Asks sent to endpoints.
     pub(crate) asks: Counter,
+    /// Tasks purged.
+    pub(crate) purged: Counter,
     /// Failures of background loops, by loop.
     pub(crate) loop_failures: ByWord,
     /// Requests that wait for the database.
@@ -75,9 +82,11 @@ impl Metrics {
             dead_lettered: Family::default(),
             settled: Family::default(),
             retries: Family::default(),
+            worker_refused: Family::default(),
             hellos: Counter::default(),
             heartbeats: Counter::default(),
             asks: Counter::default(),
+            purged: Counter::default(),
             loop_failures: Family::default(),
             accept_depth: Gauge::default(),
             relay_depth: Gauge::default(),
@@ -106,6 +115,7 @@ impl Metrics {
             ("hellos", "Hellos answered", &self.hellos),
             ("heartbeats", "Heartbeats noted", &self.heartbeats),
             ("asks", "Asks sent to endpoints", &self.asks),
+            ("purged", "Settled tasks forgotten", &self.purged),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
@@ -147,6 +157,11 @@ impl Metrics {
         for (name, help, family) in families {
             registry.register(name, help, family.clone());
         }
+        registry.register(
+            "worker_refused",
+            "What workers did not run, by task type and reason",
+            self.worker_refused.clone(),
+        );
         let gauges = [
             (
                 "accept_queue_depth",
@@ -187,6 +202,22 @@ impl Metrics {
             text.clear();
         }
         text
+    }
+}
+
+impl Metrics {
+    /// Adds what a worker says that it refused. A worker is not trusted: words that nobody knows count
+    /// as one, so that it cannot make up time series, and no number is great enough to overflow.
+    pub(crate) fn add_refused(&self, task_type: &TaskType, refused: &Refused) {
+        for (word, count) in refused {
+            let reason = RefusalReason::parse(word).map_or("other", RefusalReason::as_str);
+            self.worker_refused
+                .get_or_create(&[
+                    ("type", task_type.to_string()),
+                    ("reason", reason.to_owned()),
+                ])
+                .inc_by((*count).min(u64::from(u32::MAX)));
+        }
     }
 }
 

@@ -15,9 +15,16 @@ impl Recorder {
     pub(super) async fn note(&self, deliveries: Vec<Delivery>) -> Result<Rejected, Trouble> {
         let mut signs = Vec::new();
         let mut unreadable = Vec::new();
+        let mut refused = Vec::new();
         for delivery in deliveries {
             match read(&delivery) {
-                Ok(batch) if batch.is_heartbeat() => signs.push(sign(&batch)),
+                Ok(batch) if batch.is_heartbeat() => {
+                    signs.push(sign(&batch));
+                    // Others are no task types here, but anything that a worker made up.
+                    if self.task_types.contains(&batch.task_type) {
+                        refused.push((batch.task_type, batch.refused));
+                    }
+                }
                 // Here it could overtake its worker's other words.
                 Ok(_) => unreadable.push(Unreadable {
                     tag: delivery.tag,
@@ -29,6 +36,10 @@ impl Recorder {
             }
         }
         self.alive(signs).await?;
+        // Not before: the same heartbeats come again if the ledger is away.
+        for (task_type, counts) in &refused {
+            self.metrics.add_refused(task_type, counts);
+        }
         Ok(self.tell_unreadable(&unreadable))
     }
 

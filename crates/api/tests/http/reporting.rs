@@ -254,3 +254,35 @@ fn heartbeats_keep_an_endpoint_online() {
     });
     assert_eq!(app.metric("tasker_heartbeats_total"), 2);
 }
+
+#[test]
+fn refusals_of_workers_are_added_up_and_not_trusted() {
+    let app = App::start();
+    let worker = Worker::welcomed(&app, "worker", "a");
+    let beat = |task_type: &str, refused: &str| {
+        let other = Worker::new(&app, task_type, "a");
+        let mut text = String::from_utf8(other.batch().encode()).unwrap();
+        text.insert_str(text.len() - 1, &format!(",\"refused\":{refused}"));
+        let to = Address::Presence(other.task_type.clone(), other.endpoint.clone());
+        worker.post(to, text.into_bytes());
+    };
+    beat("worker", r#"{"expired":2,"malformed":1}"#);
+    beat("worker", r#"{"expired":1,"made_up":1,"made_up_too":4}"#);
+    // Broken ones count as nothing, but as a sign of life; what is no task type makes no series.
+    beat("worker", r#"{"Expired":1}"#);
+    beat("ghost", r#"{"expired":1}"#);
+    beat("worker", r#"{"poison":18446744073709551615}"#);
+    let count = |reason: &str| {
+        app.metric(&format!(
+            "tasker_worker_refused_total{{type=\"worker\",reason=\"{reason}\"}}"
+        ))
+    };
+    app.eventually("all are counted", || count("poison") > 0);
+    let counts = ["expired", "malformed", "other", "poison"].map(count);
+    assert_eq!(counts, [3, 1, 5, u64::from(u32::MAX)]);
+    let text = app.get("/metrics").text;
+    let series = text.matches("tasker_worker_refused_total{").count();
+    assert_eq!(series, 4, "{text}");
+    // Of one worker in one batch the last sign counts, so that their number may be smaller.
+    assert!(app.metric("tasker_heartbeats_total") > 0);
+}
