@@ -9,9 +9,9 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
-use crate::backoff::Backoff;
 use crate::metrics::{Metrics, count};
 use crate::outage::Outage;
+use crate::pause::{backoff, pause_until};
 use crate::throttle::Throttle;
 
 /// How often a message that is nacked or not confirmed in time is published.
@@ -78,7 +78,7 @@ impl Courier {
 
     /// Publishes a message, up to three times.
     pub(crate) async fn publish(&self, message: Message) -> Posted {
-        let mut backoff = Backoff::default();
+        let mut backoff = backoff();
         for tried in 1..=TRIES {
             let error = match self.broker.publish(message.clone()).await {
                 Ok(Confirmed::Routed) => {
@@ -100,7 +100,7 @@ impl Courier {
                 BrokerError::Nacked | BrokerError::TimedOut(_) => {
                     tracing::debug!(message.id = %message.id, reason, tried, "a message was not confirmed");
                     if tried < TRIES {
-                        tokio::time::sleep(backoff.next()).await;
+                        tokio::time::sleep(backoff.wait()).await;
                     }
                 }
                 BrokerError::Denied(_) => return Posted::Away,
@@ -123,7 +123,7 @@ impl Courier {
     }
 
     async fn declare_when_needed(&self, task_types: &[TaskType], stop: &CancellationToken) {
-        let mut backoff = Backoff::default();
+        let mut backoff = backoff();
         loop {
             match self.broker.declare(task_types).await {
                 Ok(()) => {
@@ -143,7 +143,7 @@ impl Courier {
                 Err(error) => {
                     count(&self.metrics.loop_failures, "loop", "topology", 1);
                     self.tell("declare", &error);
-                    if !backoff.pause(stop).await {
+                    if !pause_until(&mut backoff, self.comes_up(), stop).await {
                         return;
                     }
                 }
@@ -160,6 +160,16 @@ impl Courier {
             }
             // The topology's keeper makes it, and says so if it cannot.
             BrokerError::NoQueue(_) => tracing::debug!(%error, "the topology is doubted"),
+        }
+    }
+
+    /// Ends when a broker that is away now has come back; never, if it is not away.
+    async fn comes_up(&self) {
+        if self.is_up() {
+            std::future::pending::<()>().await;
+        }
+        while !self.is_up() {
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 

@@ -9,9 +9,9 @@ use tasker_core::store::{Store, StoreError};
 use tasker_core::{EndpointName, TaskType};
 use tokio_util::sync::CancellationToken;
 
-use crate::backoff::Backoff;
 use crate::chain::chain;
 use crate::outage::Outage;
+use crate::pause::{backoff, pause};
 
 const REFRESH_EVERY: Duration = Duration::from_secs(5);
 
@@ -78,7 +78,7 @@ impl Fleet {
         ledger: &Outage,
         stop: &CancellationToken,
     ) {
-        let mut backoff = Backoff::default();
+        let mut backoff = backoff();
         loop {
             let refreshed = self.refresh(store, Duration::ZERO).await;
             ledger.learn(&refreshed);
@@ -92,7 +92,7 @@ impl Fleet {
                     if !matches!(error, StoreError::Unavailable(_)) {
                         tracing::error!(error = %chain(&error), "the ledger refused to list the endpoints");
                     }
-                    backoff.pause(stop).await
+                    pause(&mut backoff, stop).await
                 }
             };
             if !go_on {

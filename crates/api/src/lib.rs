@@ -17,7 +17,6 @@
 //! everything and stops it in order.
 
 mod accept;
-mod backoff;
 mod board;
 mod chain;
 mod courier;
@@ -27,6 +26,7 @@ mod fleet;
 mod http;
 mod metrics;
 mod outage;
+mod pause;
 mod receive;
 mod recorder;
 mod relay;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use tasker_core::broker::{Address, Message};
+use tasker_core::fault::{self, Protection};
 use tasker_core::store::{Ask, Asked, Store, StoreError};
 use tasker_core::wire::{Cancel, CancelEntry, EntryRef, Envelope};
 use tasker_core::{EndpointName, TaskType};
@@ -18,12 +19,12 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::backoff::Backoff;
 use crate::board::Board;
 use crate::chain::chain;
 use crate::courier::{Courier, Posted};
 use crate::metrics::{Metrics, count};
 use crate::outage::Outage;
+use crate::pause::{backoff, pause};
 use crate::recorder::tell_settled;
 use crate::settings::SchedulerSettings;
 
@@ -88,7 +89,7 @@ impl Duty {
 impl Scheduler {
     /// Does a duty until `stop`.
     pub(crate) async fn run(&self, duty: Duty, stop: &CancellationToken) {
-        let mut backoff = Backoff::default();
+        let mut backoff = backoff();
         let mut hearing = Hearing::default();
         while !stop.is_cancelled() {
             let is_up = self.courier.is_up();
@@ -123,7 +124,7 @@ impl Scheduler {
                     if !matches!(error, StoreError::Unavailable(_)) {
                         tracing::error!(duty, error = %chain(&error), "the ledger refused the scheduler");
                     }
-                    backoff.pause(stop).await;
+                    pause(&mut backoff, stop).await;
                 }
             }
         }
@@ -155,7 +156,7 @@ impl Scheduler {
     /// Sends a batch of asks. Returns whether more are due.
     async fn ask(&self) -> Result<bool, StoreError> {
         // Taken asks are not due again for a while; without a broker they would be wasted.
-        if !self.courier.is_up() {
+        if !self.courier.is_up() || fault::is_left_out(Protection::Ask) {
             return Ok(false);
         }
         let asks = self.store.take_asks(self.settings.batch).await?;

@@ -9,6 +9,7 @@ use tasker_core::retry::{MAX_ATTEMPTS, MAX_BACKOFF_S, RetryPolicy};
 use tasker_core::schema::PayloadSchema;
 use tasker_core::store::Timing;
 use tasker_core::task::RunPolicy;
+use tasker_core::wire::MAX_REPORT_BYTES;
 
 /// The longest life span of a task, in seconds: 30 days.
 pub const MAX_EXPIRES_IN_S: u32 = 30 * 86_400;
@@ -120,6 +121,9 @@ impl Default for RelaySettings {
     }
 }
 
+/// What unacknowledged messages of one queue may take in the recorder's memory.
+const RECORDER_MEMORY_BYTES: usize = 256 << 20;
+
 /// How the recorder works.
 #[derive(Debug, Clone, Copy)]
 pub struct RecorderSettings {
@@ -129,7 +133,8 @@ pub struct RecorderSettings {
     pub reports: usize,
     /// Bytes of replies in one transaction, about, at most.
     pub report_bytes: usize,
-    /// Unacknowledged messages, at most.
+    /// Unacknowledged messages of a queue, at most. With [`MAX_REPORT_BYTES`] each they must fit into
+    /// 256 MiB.
     pub prefetch: u16,
     /// Hellos answered at once.
     pub hellos: usize,
@@ -138,10 +143,10 @@ pub struct RecorderSettings {
 impl Default for RecorderSettings {
     fn default() -> Self {
         Self {
-            batch: 500,
+            batch: 256,
             reports: 1000,
             report_bytes: 4 << 20,
-            prefetch: 1000,
+            prefetch: 256,
             hellos: 16,
         }
     }
@@ -269,6 +274,10 @@ impl ApiSettings {
                 ));
             }
         }
+        let most = RECORDER_MEMORY_BYTES / MAX_REPORT_BYTES;
+        if usize::from(self.recorder.prefetch) > most {
+            return Some(format!("recorder.prefetch must be at most {most}"));
+        }
         [
             ("max_body_bytes", self.max_body_bytes),
             ("max_endpoints", self.max_endpoints),
@@ -331,6 +340,21 @@ mod tests {
                 .unwrap()
                 .starts_with("timeout_s of task type worker")
         );
+        for (prefetch, fault) in [
+            (0, Some("recorder.prefetch must be at least 1")),
+            (256, None),
+            (257, Some("recorder.prefetch must be at most 256")),
+        ] {
+            let recorder = RecorderSettings {
+                prefetch,
+                ..RecorderSettings::default()
+            };
+            let settings = ApiSettings {
+                recorder,
+                ..ApiSettings::default()
+            };
+            assert_eq!(settings.fault().as_deref(), fault);
+        }
         for (retry, part) in [
             ((0, 1, 1), "max_attempts of task type worker"),
             ((101, 1, 1), "max_attempts"),

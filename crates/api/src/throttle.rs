@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tasker_core::harmless::beginning;
 use tracing::Level;
 
 /// At most one line per reason and sender in this time.
@@ -56,8 +57,8 @@ impl Throttle {
     pub(crate) fn tell(&self, reason: &'static str, sender: &str, error: &str) {
         if let Some(line) = self.take(
             reason,
-            plain(sender, 256),
-            plain(error, 300),
+            beginning(sender, 256),
+            beginning(error, 300),
             Instant::now(),
         ) {
             self.write(&line);
@@ -150,18 +151,6 @@ impl Throttle {
     }
 }
 
-/// The beginning of a foreign text on one line, without what could steer a terminal.
-fn plain(text: &str, longest: usize) -> String {
-    let mut out = String::new();
-    for c in text.chars().take(longest) {
-        match c {
-            '"' | '\'' | '\\' => out.push(c),
-            _ => out.extend(c.escape_debug()),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,15 +213,5 @@ mod tests {
         assert_eq!(told, SENDERS as u64 + 1);
         assert_eq!(rest, [line(OTHERS, "", 10_000 - told)]);
         assert_eq!(throttle.held().len(), 1);
-    }
-
-    #[test]
-    fn foreign_text_stays_on_its_line_and_is_not_quoted() {
-        assert_eq!(plain("worker.\u{e4}\"b\\", 256), "worker.\u{e4}\"b\\");
-        assert_eq!(
-            plain("a\r\nERROR \u{1b}[2J\u{202e}", 256),
-            "a\\r\\nERROR \\u{1b}[2J\\u{202e}"
-        );
-        assert_eq!(plain("abc", 2), "ab");
     }
 }

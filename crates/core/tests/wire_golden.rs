@@ -114,6 +114,16 @@ fn what_cannot_be_read_is_refused_with_a_reason() {
 }
 
 #[test]
+fn a_worker_says_at_most_a_mebibyte_at_once() {
+    let hello = golden("hello");
+    let hello = hello.trim_end();
+    let padding = " ".repeat((1 << 20) - hello.len());
+    ReportBatch::parse(format!("{hello}{padding}").as_bytes()).unwrap();
+    let error = ReportBatch::parse(format!("{hello}{padding} ").as_bytes()).unwrap_err();
+    assert_eq!(error.reason(), "too_long", "{error}");
+}
+
+#[test]
 fn a_bad_entry_does_not_take_its_neighbour_down_and_can_be_answered() {
     let good = golden("envelope");
     for (from, to, word) in [

@@ -2,6 +2,9 @@
 
 use std::io::{self, ErrorKind, Write};
 
+pub use tasker_core::harmless::harmless;
+use tasker_core::harmless::{is_harmful, json_escape};
+
 use crate::exit::Failure;
 
 /// Prints a text and a line break to stdout. A reader that went away (`… | head`) is no fault.
@@ -22,26 +25,6 @@ pub fn print(text: &str) -> Result<(), Failure> {
 /// fault.
 pub fn tell(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
-}
-
-/// Text of others without what could steer the terminal: control characters, and those that change
-/// the direction of the text.
-#[must_use]
-pub fn harmless(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_harmful(c) {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
-fn is_harmful(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// JSON, indented, with the order of its keys and the digits of its numbers as they are. What could
@@ -65,8 +48,7 @@ pub fn pretty(json: &str) -> String {
                             out.push('\\');
                             out.extend(chars.next());
                         }
-                        // All of these are in the basic plane: four digits are enough.
-                        c if is_harmful(c) => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+                        c if is_harmful(c) => out.push_str(&json_escape(c)),
                         c => out.push(c),
                     }
                     if c == '"' {

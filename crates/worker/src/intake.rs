@@ -3,17 +3,18 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use tasker_core::backoff::Backoff;
 use tasker_core::broker::{BrokerError, Consumer, Delivery, Queue};
 use tasker_core::task::RunPolicy;
 use tasker_core::wire::WireError;
 use tasker_core::{ResponseState, errnr};
 use tokio_util::sync::CancellationToken;
 
-use crate::backoff::Backoff;
 use crate::claim::{Effect, decide};
 use crate::desk::Withdrawn;
 use crate::journal::Record;
 use crate::outcome::Outcome;
+use crate::rest::rest;
 use crate::run::finish;
 use crate::take::{Item, Me, take};
 use crate::worker::{CONSUME_PATIENCE, Shared};
@@ -63,7 +64,7 @@ pub(crate) async fn intake(shared: &Shared, stop: &CancellationToken) {
             }
             Err(error) => Left::Lost(error),
         };
-        let wait = match left {
+        match left {
             Left::Stopped => return,
             Left::WindowFull => {
                 stop.run_until_cancelled(window(shared)).await;
@@ -82,7 +83,8 @@ pub(crate) async fn intake(shared: &Shared, stop: &CancellationToken) {
                         "the broker denies this endpoint its inbox"
                     );
                 }
-                DENIED_WAIT
+                stop.run_until_cancelled(tokio::time::sleep(DENIED_WAIT))
+                    .await;
             }
             Left::Lost(error) => {
                 if was_lost {
@@ -104,10 +106,10 @@ pub(crate) async fn intake(shared: &Shared, stop: &CancellationToken) {
                     );
                 }
                 was_lost = true;
-                backoff.wait()
+                let resting = rest(&*shared.broker, &mut backoff);
+                stop.run_until_cancelled(resting).await;
             }
-        };
-        stop.run_until_cancelled(tokio::time::sleep(wait)).await;
+        }
         // After every reconnect; and if there is no inbox, whoever reads this makes it.
         shared.outbox.hello();
     }

@@ -19,7 +19,6 @@
 //! Rust code implements [`tasker_core::handler::Handler`]; programs in any language are described by
 //! `handlers/<type>/handler.yaml`, see [`external`]; [`stub`] misbehaves on command.
 
-mod backoff;
 mod claim;
 mod desk;
 pub mod external;
@@ -33,6 +32,7 @@ mod presence;
 mod recover;
 pub mod registry;
 mod report;
+mod rest;
 mod run;
 mod settings;
 pub mod stub;

@@ -4,24 +4,33 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tasker_core::backoff::Backoff;
 use tasker_core::broker::{Address, BrokerError, Confirmed, Message};
-use tasker_core::wire::{Hello, Report, ReportBatch};
+use tasker_core::wire::{
+    Hello, MAX_ERRMSG_BYTES, MAX_REPLY_BYTES, MAX_REPORT_BYTES, Report, ReportBatch,
+};
 use tasker_core::{ResponseState, TaskUid, errnr};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::backoff::Backoff;
 use crate::claim::cancelled;
 use crate::journal::{End, JournalError, Known, Phase, Record};
 use crate::outbox::What;
+use crate::rest::rest;
 use crate::worker::{PUBLISH_PATIENCE, Shared};
 
 /// How many reports one message carries at most.
 const MOST_REPORTS: usize = 1000;
 /// About how many bytes of reports one message carries; one report may go beyond.
-const BATCH_BYTES: usize = 1 << 20;
-/// What a report weighs besides its reply.
+const BATCH_BYTES: usize = MAX_REPORT_BYTES / 2;
+/// What a report weighs besides its reply, and besides its error text.
 const REPORT_BYTES: usize = 1 << 10;
+// Control characters of a text grow sixfold in JSON; a note of progress and a cancel that follows an end
+// are within the weight of their report, as is the head of the message within that of one more.
+const _: () = assert!(
+    BATCH_BYTES + MAX_REPLY_BYTES + 6 * MAX_ERRMSG_BYTES + 2 * REPORT_BYTES <= MAX_REPORT_BYTES,
+    "every batch must fit into a message"
+);
 /// How often a hello that got no welcome is repeated.
 const HELLO_AGAIN: Duration = Duration::from_secs(30);
 
@@ -87,7 +96,7 @@ pub(crate) async fn report(shared: &Shared, stop: &CancellationToken) {
                         "reports wait in the journal"
                     );
                 }
-                tokio::time::sleep(backoff.wait()).await;
+                rest(&*shared.broker, &mut backoff).await;
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tasker_core::backoff::Backoff;
 use tasker_core::handler::Stop;
 use tasker_core::task::RunPolicy;
 use tasker_core::wire::WireTask;
@@ -11,7 +12,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::backoff::Backoff;
 use crate::claim::expired;
 use crate::desk::Taken;
 use crate::job::{Assignment, perform};

@@ -13,18 +13,20 @@ mod write;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use tasker_core::backoff::Backoff;
 use tasker_core::broker::{BrokerError, Consumer, Delivery, Queue};
+use tasker_core::fault::{self, Point};
 use tasker_core::store::{Store, StoreError};
 use tasker_core::{TaskStatus, TaskType, TaskUid};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::backoff::Backoff;
 use crate::board::Board;
 use crate::courier::{Courier, reason};
 use crate::fleet::Fleet;
 use crate::metrics::{Metrics, count};
 use crate::outage::Outage;
+use crate::pause::{backoff, pause, pause_until};
 use crate::settings::RecorderSettings;
 use crate::throttle::Throttle;
 
@@ -67,8 +69,10 @@ impl Recorder {
     }
 
     async fn consume(&self, queue: Queue, stop: &CancellationToken) {
-        let mut backoff = Backoff::default();
+        let mut backoff = backoff();
+        let mut returns = self.courier.returns();
         loop {
+            returns.mark_unchanged();
             let trouble = match self
                 .courier
                 .broker
@@ -86,7 +90,13 @@ impl Recorder {
                     self.courier.tell("consume", &error);
                     tracing::debug!(queue, reason, "the consumer ended, a new one follows");
                     self.courier.suspect();
-                    !backoff.pause(stop).await
+                    let returned = async {
+                        // Of no use while the broker is there and refuses.
+                        if reason != "away" || returns.changed().await.is_err() {
+                            std::future::pending().await
+                        }
+                    };
+                    !pause_until(&mut backoff, returned, stop).await
                 }
                 Some(Trouble::Store(error)) => {
                     count(&self.metrics.loop_failures, "loop", "recorder", 1);
@@ -137,7 +147,7 @@ impl Recorder {
 
     /// Waits until the ledger answers. Returns whether it does; not if `stop` came.
     async fn ledger_is_back(&self, backoff: &mut Backoff, stop: &CancellationToken) -> bool {
-        while backoff.pause(stop).await {
+        while pause(backoff, stop).await {
             let now = self.store.now().await;
             self.ledger.learn(&now);
             if now.is_ok() {
@@ -155,7 +165,10 @@ impl Recorder {
             self.alive(sorted.heartbeats).await?;
         }
         for phase in sorted.phases {
-            rejected.extend(self.write(phase.letters).await.map_err(Trouble::Store)?);
+            if !phase.letters.is_empty() {
+                rejected.extend(self.write(phase.letters).await.map_err(Trouble::Store)?);
+                fault::reach(Point::AfterRecord);
+            }
             rejected.extend(self.greet_all(phase.hellos).await?);
         }
         Ok(rejected)

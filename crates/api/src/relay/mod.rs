@@ -6,29 +6,32 @@
 //! lease behind that runs out, and the task is published twice at worst.
 
 mod pack;
+mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tasker_core::ProcessId;
+use tasker_core::backoff::Backoff;
+use tasker_core::fault::{self, Point, Protection};
 use tasker_core::store::{Store, StoreError};
 use tasker_core::task::Task;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::backoff::Backoff;
 use crate::chain::chain;
 use crate::courier::{Courier, Posted};
 use crate::fleet::Fleet;
 use crate::metrics::{Metrics, count};
 use crate::outage::Outage;
+use crate::pause::backoff;
 use crate::settings::RelaySettings;
 
 pub(crate) use pack::Due;
 use pack::{Key, Memory, Parcel};
+use work::Work;
 
 /// Tasks taken by one sweep.
 const SWEEP: u32 = 256;
@@ -66,14 +69,14 @@ pub(crate) struct Relay {
     lease: Duration,
 
     memory: Memory,
-    sending: JoinSet<(Parcel, bool)>,
+    sending: Work<(Parcel, bool)>,
     send_backoff: Backoff,
     send_from: Instant,
     confirmed: Vec<Waiter>,
-    marking: JoinSet<(Vec<Waiter>, Result<(), StoreError>)>,
+    marking: Work<(Vec<Waiter>, Result<(), StoreError>)>,
     mark_backoff: Backoff,
     mark_from: Instant,
-    sweeping: JoinSet<Result<Vec<Task>, StoreError>>,
+    sweeping: Work<Result<Vec<Task>, StoreError>>,
 }
 
 /// Makes a relay and its desk.
@@ -103,14 +106,14 @@ pub(crate) fn relay(
         settings,
         lease,
         memory: Memory::default(),
-        sending: JoinSet::new(),
-        send_backoff: Backoff::default(),
+        sending: Work::new(),
+        send_backoff: backoff(),
         send_from: Instant::now(),
         confirmed: Vec::new(),
-        marking: JoinSet::new(),
-        mark_backoff: Backoff::default(),
+        marking: Work::new(),
+        mark_backoff: backoff(),
         mark_from: Instant::now(),
-        sweeping: JoinSet::new(),
+        sweeping: Work::new(),
     };
     (RelayDesk(tx), relay)
 }
@@ -144,9 +147,18 @@ impl Relay {
                         self.take(due);
                     }
                 }
-                Some(Ok((parcel, is_sent))) = self.sending.join_next() => self.sent(parcel, is_sent),
-                Some(Ok((waiters, result))) = self.marking.join_next() => self.marked(waiters, result),
-                Some(Ok(result)) = self.sweeping.join_next() => self.swept(result),
+                Some(sent) = self.sending.next() => match sent {
+                    Ok((parcel, is_sent)) => self.sent(parcel, is_sent),
+                    Err(keys) => self.let_go(&keys),
+                },
+                Some(marked) = self.marking.next() => match marked {
+                    Ok((waiters, result)) => self.marked(waiters, result),
+                    Err(keys) => self.let_go(&keys),
+                },
+                Some(swept) = self.sweeping.next() => match swept {
+                    Ok(result) => self.swept(result),
+                    Err(keys) => self.let_go(&keys),
+                },
                 _ = sweep.tick(), if !is_stopping => self.sweep(),
                 Ok(()) = returns.changed(), if !is_stopping => {
                     self.send_from = Instant::now();
@@ -186,7 +198,8 @@ impl Relay {
                 return;
             };
             let courier = Arc::clone(&self.courier);
-            self.sending.spawn(async move {
+            let keys = parcel.items.iter().map(|item| item.key).collect();
+            self.sending.spawn(keys, async move {
                 let messages = parcel.messages().into_iter();
                 let posted = join_all(messages.map(|message| courier.publish(message))).await;
                 // What was nacked three times counts as sent: some queues have it, asking heals
@@ -200,10 +213,11 @@ impl Relay {
         if !is_sent {
             self.memory.push_back(parcel);
             if self.send_from <= Instant::now() {
-                self.send_from = Instant::now() + self.send_backoff.next();
+                self.send_from = Instant::now() + self.send_backoff.wait();
             }
             return;
         }
+        fault::reach(Point::AfterConfirm);
         self.send_backoff.reset();
         let kind = if parcel.is_cancel() { "cancel" } else { "task" };
         let published = parcel.items.len() as u64;
@@ -220,8 +234,8 @@ impl Relay {
         }
         let waiters = std::mem::take(&mut self.confirmed);
         let store = Arc::clone(&self.store);
-        self.marking.spawn(async move {
-            let keys = waiters.iter().map(|(key, _)| *key).collect();
+        let keys: Vec<Key> = waiters.iter().map(|(key, _)| *key).collect();
+        self.marking.spawn(keys.clone(), async move {
             let result = store.mark_sent(keys).await;
             (waiters, result)
         });
@@ -233,16 +247,14 @@ impl Relay {
             Ok(()) => self.mark_backoff.reset(),
             Err(error @ StoreError::Unavailable(_)) => {
                 self.failed("relay", &error);
-                self.mark_from = Instant::now() + self.mark_backoff.next();
+                self.mark_from = Instant::now() + self.mark_backoff.wait();
                 self.confirmed.extend(waiters);
                 return;
             }
-            // The sweep finds them again, and they are published once more.
             Err(error) => {
                 self.failed("relay", &error);
-                waiters
-                    .iter()
-                    .for_each(|(key, _)| self.memory.release(*key));
+                let keys: Vec<Key> = waiters.iter().map(|(key, _)| *key).collect();
+                self.let_go(&keys);
                 return;
             }
         }
@@ -258,12 +270,16 @@ impl Relay {
     }
 
     fn sweep(&mut self) {
-        let is_of_use = self.courier.is_up() && self.memory.has_room(&self.settings);
+        let is_of_use = self.courier.is_up()
+            && self.memory.has_room(&self.settings)
+            && !fault::is_left_out(Protection::Outbox);
         if is_of_use && self.sweeping.is_empty() {
             let store = Arc::clone(&self.store);
             let owner = self.owner;
-            self.sweeping
-                .spawn(async move { store.take_unsent(owner, SWEEP).await });
+            self.sweeping.spawn(
+                Vec::new(),
+                async move { store.take_unsent(owner, SWEEP).await },
+            );
         }
     }
 
@@ -282,6 +298,11 @@ impl Relay {
             // The next tick tries again.
             Err(error) => self.failed("sweep", &error),
         }
+    }
+
+    /// Forgets tasks: the sweep finds them when their lease is over, and they are published once more.
+    fn let_go(&mut self, keys: &[Key]) {
+        keys.iter().for_each(|key| self.memory.release(*key));
     }
 
     fn failed(&self, what: &'static str, error: &StoreError) {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tasker_api::{ApiSettings, Drained, SchedulerSettings, TaskTypeSettings, Unlisted, serve};
 use tasker_broker::local::LocalBroker;
+use tasker_core::broker::Broker;
 use tasker_core::schema::PayloadSchema;
 use tasker_core::store::{Store, TaskFilter, Timing};
 use tasker_core::{Client, TaskType};
@@ -112,6 +113,15 @@ impl App {
     }
 
     pub(crate) fn with(settings: ApiSettings, timing: Timing) -> Self {
+        Self::behind(settings, timing, |broker| broker)
+    }
+
+    /// With something between the process and its broker.
+    pub(crate) fn behind<B: Broker>(
+        settings: ApiSettings,
+        timing: Timing,
+        wrap: impl FnOnce(Arc<LocalBroker>) -> Arc<B>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/ledger.sqlite", dir.path().display());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -133,7 +143,7 @@ impl App {
         let stop = CancellationToken::new();
         let settings = ApiSettings { timing, ..settings };
         let serving = {
-            let (store, broker, stop) = (store.clone(), broker.clone(), stop.clone());
+            let (store, broker, stop) = (store.clone(), wrap(broker.clone()), stop.clone());
             rt.spawn(async move {
                 serve(listener, settings, store, broker, stop)
                     .await

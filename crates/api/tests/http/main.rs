@@ -12,6 +12,7 @@ mod idempotency;
 mod line;
 mod log;
 mod reading;
+mod relaying;
 mod reporting;
 mod service;
 mod unavailable;

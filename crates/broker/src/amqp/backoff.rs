@@ -1,42 +1,43 @@
-//! When to try the next connection: soon at first, then patiently, never more than twelve times a
-//! minute, for ever.
+//! When to try the next connection: at most twelve times a minute, never more than five seconds from
+//! now, for ever.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-const WINDOW: Duration = Duration::from_secs(60);
-const MOST_PER_WINDOW: usize = 12;
+/// Between two attempts. Longer ones would make the return of the broker wait, shorter ones would be
+/// more than twelve a minute.
+const PERIOD: Duration = Duration::from_secs(5);
+/// A connection that had lasted is tried again within this time: soon, but not by all at once that
+/// lost the same broker.
+const SPREAD: Duration = Duration::from_secs(1);
+/// How much later the second one of two connections that are lost together starts, so that they look for
+/// the broker in turns. Whichever finds it calls the other one.
+pub(super) const LAG: Duration = Duration::from_millis(2_500);
 
-/// The attempts of the last minute. Counting them, rather than failures in a row, also slows down
-/// connections that come up and break at once.
+/// The attempts of one connection. Their distance is kept, whether they fail or come up and break at
+/// once.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
-    recent: VecDeque<Instant>,
-    started: bool,
+    last: Option<Instant>,
 }
 
 impl Backoff {
-    /// When the next attempt is to be made; it counts as made. `jitter` in 0..1 spreads the
-    /// attempts of many processes that lost the same broker.
-    pub(super) fn next(&mut self, now: Instant, jitter: f64) -> Instant {
-        while self.recent.front().is_some_and(|at| *at + WINDOW <= now) {
-            self.recent.pop_front();
-        }
-        let (least, spread) = match self.recent.len() {
-            0 if !self.started => (0.0, 0.0),
-            0 | 1 => (0.0, 1.0),
-            2 => (1.0, 2.0),
-            _ => (5.0, 1.0),
+    /// When the next attempt is to be made; it counts as made. `lag` is [`LAG`] or nothing, `jitter` in
+    /// 0..1 is drawn by the caller.
+    pub(super) fn next(&mut self, now: Instant, lag: Duration, jitter: f64) -> Instant {
+        let at = match self.last.map(|last| last + PERIOD) {
+            None => now,
+            Some(due) if due <= now => now + lag + SPREAD.mul_f64(jitter.clamp(0.0, 1.0)),
+            Some(due) => due,
         };
-        self.started = true;
-        let mut at = now + Duration::from_secs_f64(least + spread * jitter.clamp(0.0, 1.0));
-        if let Some(index) = self.recent.len().checked_sub(MOST_PER_WINDOW) {
-            at = at.max(self.recent[index] + WINDOW);
-        }
-        self.recent.push_back(at);
+        self.last = Some(at);
         at
+    }
+
+    /// An attempt is made now, out of turn.
+    pub(super) fn made(&mut self, now: Instant) {
+        self.last = Some(now);
     }
 }
 
@@ -44,13 +45,16 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    /// Attempts that fail after `lasted` each, for ten minutes.
-    fn attempts(lasted: Duration, jitter: impl Fn(usize) -> f64) -> Vec<Instant> {
+    const MINUTE: Duration = Duration::from_secs(60);
+    const MOST_A_MINUTE: usize = 12;
+
+    /// Attempts that each fail, or hold, for `lasted`, over an hour.
+    fn attempts(lasted: Duration, lag: Duration, jitter: f64) -> Vec<Instant> {
         let start = Instant::now();
         let (mut now, mut backoff, mut all) = (start, Backoff::default(), Vec::new());
-        while now < start + 10 * WINDOW {
-            let at = backoff.next(now, jitter(all.len()));
-            assert!(at >= now);
+        while now < start + 60 * MINUTE {
+            let at = backoff.next(now, lag, jitter);
+            assert!(at >= now && at <= now + PERIOD, "waits {:?}", at - now);
             all.push(at);
             now = at + lasted;
         }
@@ -58,35 +62,64 @@ mod tests {
     }
 
     #[test]
-    fn never_more_than_twelve_attempts_a_minute() {
-        for lasted in [0, 50, 2_000] {
-            for jitter in [0.0, 0.3, 1.0] {
-                let all = attempts(Duration::from_millis(lasted), |_| jitter);
-                for pair in all.windows(MOST_PER_WINDOW + 1) {
-                    assert!(
-                        pair[MOST_PER_WINDOW] >= pair[0] + WINDOW,
-                        "{lasted} {jitter}"
-                    );
+    fn never_more_than_twelve_attempts_a_minute_and_never_more_than_five_seconds_to_the_next() {
+        for lasted in [0, 1, 50, 2_000, 4_999, 5_000, 10_000] {
+            for lag in [Duration::ZERO, LAG] {
+                for jitter in [0.0, 0.3, 1.0] {
+                    let all = attempts(Duration::from_millis(lasted), lag, jitter);
+                    for few in all.windows(MOST_A_MINUTE + 1) {
+                        let took = few[MOST_A_MINUTE] - few[0];
+                        assert!(took >= MINUTE, "{lasted} {lag:?} {jitter}: {took:?}");
+                    }
                 }
             }
         }
     }
 
     #[test]
-    fn the_first_attempt_is_made_at_once_and_later_ones_are_spread() {
+    fn the_first_attempt_is_made_at_once_and_one_after_a_long_time_soon() {
         let now = Instant::now();
-        assert_eq!(Backoff::default().next(now, 0.9), now);
         let mut backoff = Backoff::default();
-        backoff.next(now, 0.0);
-        let later = now + 2 * WINDOW;
-        assert_eq!(backoff.next(later, 0.5), later + Duration::from_millis(500));
+        assert_eq!(backoff.next(now, LAG, 0.9), now);
+        let lost = now + MINUTE;
+        for (jitter, lag, wait) in [
+            (0.0, 0, 0),
+            (0.5, 0, 500),
+            (1.0, 0, 1_000),
+            (1.0, 2_500, 3_500),
+        ] {
+            let lag = Duration::from_millis(lag);
+            let at = Backoff { ..backoff }.next(lost, lag, jitter);
+            assert_eq!(at, lost + Duration::from_millis(wait));
+        }
     }
 
     #[test]
-    fn attempts_never_stop_and_never_wait_long() {
-        let all = attempts(Duration::ZERO, |i| (i % 7) as f64 / 7.0);
-        for pair in all.windows(2) {
-            assert!(pair[1] - pair[0] <= Duration::from_secs(20));
+    fn two_that_lost_the_broker_together_look_for_it_in_turns() {
+        for jitters in [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0)] {
+            let lost = Instant::now() + MINUTE;
+            let lose = |lag, jitter| {
+                let mut backoff = Backoff::default();
+                backoff.made(lost - MINUTE);
+                let first = backoff.next(lost, lag, jitter);
+                [first, backoff.next(first, lag, jitter)]
+            };
+            let (one, other) = (lose(Duration::ZERO, jitters.0), lose(LAG, jitters.1));
+            let longest = [other[0] - one[0], one[1] - other[0]];
+            assert!(
+                longest
+                    .iter()
+                    .all(|gap| *gap <= Duration::from_millis(3_500)),
+                "{longest:?}"
+            );
         }
+    }
+
+    #[test]
+    fn an_attempt_out_of_turn_counts() {
+        let now = Instant::now();
+        let mut backoff = Backoff::default();
+        backoff.made(now);
+        assert_eq!(backoff.next(now, Duration::ZERO, 0.0), now + PERIOD);
     }
 }

@@ -1,4 +1,7 @@
 //! The supervisor of one connection: builds it, watches it, builds it anew, for ever.
+//!
+//! What happens to a connection is told at debug level only: whoever needs it says once that it is gone
+//! and once that it is back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
+use super::backoff::{Backoff, LAG};
 use super::connect::{Live, connect};
 use super::settings::AmqpSettings;
 use super::topology::Topology;
@@ -38,6 +41,8 @@ pub(super) struct Supervisor {
     pub(super) topology: Arc<Topology>,
     /// What the connection is for: `publish` or `consume`.
     pub(super) role: &'static str,
+    /// How many connections to this broker are up. Who finds the broker calls those that look for it.
+    pub(super) up: watch::Sender<usize>,
     pub(super) stop: CancellationToken,
 }
 
@@ -71,6 +76,19 @@ impl Link {
     }
 }
 
+/// Ends when more connections are up than there were when this one was last tried.
+async fn another_is_up(up: &mut watch::Receiver<usize>, seen: &mut usize) {
+    loop {
+        let now = *up.borrow_and_update();
+        if now > std::mem::replace(seen, now) {
+            return;
+        }
+        if up.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 /// The error of everything after [`tasker_core::broker::Broker::close`].
 pub(super) fn closed() -> BrokerError {
     BrokerError::Away("closed by us".into())
@@ -79,32 +97,35 @@ pub(super) fn closed() -> BrokerError {
 impl Supervisor {
     async fn run(self, state: watch::Sender<State>) {
         let mut backoff = Backoff::default();
-        let mut last_failure = None;
+        let mut up = self.up.subscribe();
+        let (mut seen, mut lag) = (0, Duration::ZERO);
         loop {
-            let at = backoff.next(Instant::now(), rand::random());
+            let at = backoff.next(Instant::now(), lag, rand::random());
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 () = tokio::time::sleep_until(at) => {}
+                () = another_is_up(&mut up, &mut seen) => backoff.made(Instant::now()),
             }
+            seen = *up.borrow();
+            lag = Duration::ZERO;
             match self.attempt().await {
                 Ok(live) => {
-                    tracing::info!(connection = self.role, "connected to the broker");
+                    tracing::debug!(connection = self.role, "connected to the broker");
                     let live = Arc::new(live);
                     state.send_replace(State::Up(live.clone()));
+                    self.up.send_modify(|up| *up += 1);
                     let reason = self.watch(&live).await;
-                    if !self.stop.is_cancelled() {
-                        tracing::warn!(connection = self.role, error = %reason, "lost the broker");
-                    }
-                    last_failure = Some(reason.clone());
+                    self.up.send_modify(|up| *up -= 1);
+                    tracing::debug!(connection = self.role, error = %reason, "lost the broker");
                     state.send_replace(State::Down(reason));
                     live.end().await;
+                    seen = *up.borrow();
+                    if seen == 0 {
+                        lag = LAG;
+                    }
                 }
                 Err(error) => {
-                    // The same failure every few seconds is one event.
-                    if last_failure.as_ref() != Some(&error) {
-                        tracing::warn!(connection = self.role, %error, "cannot reach the broker");
-                    }
-                    last_failure = Some(error.clone());
+                    tracing::debug!(connection = self.role, %error, "cannot reach the broker");
                     state.send_replace(State::Down(error));
                 }
             }
@@ -122,7 +143,7 @@ impl Supervisor {
             Ok(()) => Ok(live),
             // Whatever differs from what we would declare, it can still be worked with.
             Err(error @ BrokerError::Denied(_)) => {
-                tracing::warn!(connection = self.role, %error, "cannot declare the topology");
+                tracing::debug!(connection = self.role, %error, "cannot declare the topology");
                 Ok(live)
             }
             Err(error) => {
@@ -149,10 +170,10 @@ impl Supervisor {
                 Some(event) = events.next() => match event {
                     Event::Error(error) => last_error = Some(error),
                     Event::ConnectionBlocked(reason) => {
-                        tracing::warn!(connection = self.role, reason, "blocked by the broker");
+                        tracing::debug!(connection = self.role, reason, "blocked by the broker");
                     }
                     Event::ConnectionUnblocked => {
-                        tracing::info!(connection = self.role, "unblocked by the broker");
+                        tracing::debug!(connection = self.role, "unblocked by the broker");
                     }
                     _ => {}
                 },

@@ -27,6 +27,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use tasker_core::broker::{Broker, BrokerError, Confirmed, Consumer, Message, Queue};
 use tasker_core::{EndpointName, TaskType};
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -65,11 +66,13 @@ impl AmqpBroker {
         let topology = Arc::new(Topology::new(names, settings.queue_type, timeouts));
         let (stop, stop_publishing) = (CancellationToken::new(), CancellationToken::new());
         let supervisors = TaskTracker::new();
+        let up = watch::Sender::new(0);
         let connection = |role| {
             let (link, supervisor) = Link::new(Supervisor {
                 settings: settings.clone(),
                 topology: topology.clone(),
                 role,
+                up: up.clone(),
                 stop: stop.clone(),
             });
             supervisors.spawn(supervisor);

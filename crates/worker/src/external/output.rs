@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tasker_core::TaskUid;
+use tasker_core::harmless::harmless;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// The longest line that is logged; a longer one is cut.
@@ -84,7 +85,7 @@ pub(super) async fn pump(
 
 fn emit(line: &mut Vec<u8>, is_cut: &mut bool, stream: Stream, uid: TaskUid, budget: &Budget) {
     if budget.spend(line.len() as u64 + 1) {
-        let text = printable(String::from_utf8_lossy(line).trim_end());
+        let text = harmless(String::from_utf8_lossy(line).trim_end());
         let truncated = *is_cut;
         match stream {
             Stream::Out => tracing::debug!("task.uid" = %uid, truncated, "handler: {text}"),
@@ -93,19 +94,4 @@ fn emit(line: &mut Vec<u8>, is_cut: &mut bool, stream: Stream, uid: TaskUid, bud
     }
     line.clear();
     *is_cut = false;
-}
-
-/// The text with control characters written out, so that it cannot move a cursor or forge a line.
-pub(super) fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        // Separators that some readers take for line ends, and marks that turn the direction around.
-        let is_sly = matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if (c.is_control() && c != '\t') || is_sly {
-            out.extend(c.escape_unicode());
-        } else {
-            out.push(c);
-        }
-    }
-    out
 }

@@ -7,11 +7,10 @@ use std::path::Path;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use tasker_core::handler::JobContext;
+use tasker_core::harmless::harmless;
 use tasker_core::task::Progress;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::{OpenOptions, Receiver};
-
-use super::output::printable;
 
 /// How long a line may be; the rest of a longer one is skipped.
 const LINE_BYTES: usize = 1024;
@@ -59,7 +58,7 @@ fn parse(line: &[u8]) -> Option<Progress> {
         .filter(|p| *p <= 100)?;
     Some(Progress {
         percent,
-        note: (!note.is_empty()).then(|| printable(note)),
+        note: (!note.is_empty()).then(|| harmless(note)),
     })
 }
 
