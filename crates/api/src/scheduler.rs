@@ -1,23 +1,22 @@
 //! What happens because time passed: deadlines settle tasks, silence ends runs, open rows are asked
-//! about.
+//! about, what is over is forgotten.
 //!
-//! Three loops of one shape: woken by a signal and by the clock, no input, idempotent, any number
+//! Four loops of one shape: woken by a signal and by the clock, no input, idempotent, any number
 //! of processes side by side.
 
-use std::collections::HashMap;
+mod pack;
+mod purge;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use tasker_core::broker::{Address, Message};
 use tasker_core::fault::{self, Protection};
-use tasker_core::store::{Ask, Asked, Store, StoreError};
-use tasker_core::wire::{Cancel, CancelEntry, EntryRef, Envelope};
-use tasker_core::{EndpointName, TaskType};
+use tasker_core::purge::Retention;
+use tasker_core::store::{Store, StoreError};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::board::Board;
 use crate::chain::chain;
@@ -27,11 +26,7 @@ use crate::outage::Outage;
 use crate::pause::{backoff, pause};
 use crate::recorder::tell_settled;
 use crate::settings::SchedulerSettings;
-
-/// Entries in one ask message.
-const ENTRIES: usize = 500;
-/// Bytes of one ask message, about.
-const BYTES: usize = 1 << 20;
+use pack::pack;
 
 /// The scheduler of one process.
 pub(crate) struct Scheduler {
@@ -45,6 +40,8 @@ pub(crate) struct Scheduler {
     pub(crate) settings: SchedulerSettings,
     /// The silence after which contact with a run counts as lost.
     pub(crate) lost_after: Duration,
+    /// How long tasks are kept; `None`: for ever.
+    pub(crate) retention: Option<Retention>,
 }
 
 /// Since when this process could have heard its workers. What it was deaf to is not silence: after an
@@ -74,14 +71,19 @@ pub(crate) enum Duty {
     PresumeLost,
     /// Ask about open rows.
     Ask,
+    /// Forget what is over.
+    Purge,
 }
 
 impl Duty {
+    pub(crate) const ALL: [Self; 4] = [Self::Settle, Self::PresumeLost, Self::Ask, Self::Purge];
+
     const fn label(self) -> &'static str {
         match self {
             Self::Settle => "settle",
             Self::PresumeLost => "presume_lost",
             Self::Ask => "ask",
+            Self::Purge => "purge",
         }
     }
 }
@@ -91,6 +93,11 @@ impl Scheduler {
     pub(crate) async fn run(&self, duty: Duty, stop: &CancellationToken) {
         let mut backoff = backoff();
         let mut hearing = Hearing::default();
+        if duty == Duty::Purge {
+            // Processes that start together need not do it together, nor before anything else.
+            let first = self.settings.purge_every / 60;
+            stop.run_until_cancelled(sleep(jittered(first))).await;
+        }
         while !stop.is_cancelled() {
             let is_up = self.courier.is_up();
             let done = if duty == Duty::PresumeLost
@@ -111,10 +118,14 @@ impl Scheduler {
                     let woken = async {
                         match duty {
                             Duty::Ask => self.asks.notified().await,
-                            Duty::Settle | Duty::PresumeLost => std::future::pending().await,
+                            _ => std::future::pending().await,
                         }
                     };
-                    let rest = timeout(self.settings.tick, woken);
+                    let tick = match duty {
+                        Duty::Purge => jittered(self.settings.purge_every),
+                        _ => self.settings.tick,
+                    };
+                    let rest = timeout(tick, woken);
                     stop.run_until_cancelled(rest).await;
                 }
                 Err(error) => {
@@ -145,6 +156,10 @@ impl Scheduler {
                     is_more
                 }
                 Duty::Ask => self.ask().await?,
+                Duty::Purge => {
+                    self.purge(stop).await?;
+                    false
+                }
             };
             if !is_more {
                 break;
@@ -176,84 +191,14 @@ impl Scheduler {
     }
 }
 
-/// The asks of one endpoint.
-#[derive(Default)]
-struct Questions {
-    entries: Vec<(u32, bytes::Bytes)>,
-    cancels: Vec<CancelEntry>,
-}
-
-/// Asks → messages, each with the number of its asks; an endpoint's asks share messages of bounded
-/// size.
-fn pack(asks: Vec<Ask>) -> Vec<(Message, u64)> {
-    let mut by_worker: HashMap<(TaskType, EndpointName), Questions> = HashMap::new();
-    for ask in asks {
-        let questions = by_worker.entry((ask.task_type, ask.endpoint)).or_default();
-        match ask.what {
-            Asked::Entry { attempt, task } => questions.entries.push((attempt, task)),
-            Asked::Cancel(entry) => questions.cancels.push(entry),
-        }
-    }
-    let mut messages = Vec::new();
-    for ((task_type, endpoint), questions) in by_worker {
-        let mut post = |body: Vec<u8>, asked: usize| {
-            let message = Message {
-                to: Address::Inboxes(task_type.clone(), vec![endpoint.clone()]),
-                id: Uuid::now_v7(),
-                body: body.into(),
-            };
-            messages.push((message, asked as u64));
-        };
-        // Cancels first, so that what is cancelled does not start.
-        for cancels in questions.cancels.chunks(ENTRIES) {
-            post(Cancel::encode(cancels.to_vec()), cancels.len());
-        }
-        let entries: Vec<_> = questions
-            .entries
-            .iter()
-            .map(|(attempt, task)| EntryRef {
-                attempt: *attempt,
-                audience: None,
-                task,
-            })
-            .collect();
-        let (mut count, mut bytes) = (0, 0);
-        let parts = entries.chunk_by(|before, next| {
-            count += 1;
-            bytes += before.weight();
-            let fits = count < ENTRIES && bytes + next.weight() <= BYTES;
-            if !fits {
-                (count, bytes) = (0, 0);
-            }
-            fits
-        });
-        for part in parts {
-            post(Envelope::encode(part), part.len());
-        }
-    }
-    messages
+/// A half to the whole of a span.
+fn jittered(span: Duration) -> Duration {
+    span.mul_f64(rand::random_range(0.5..=1.0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::DateTime;
-    use tasker_core::TaskUid;
-
-    fn ask(endpoint: &str, what: Asked) -> Ask {
-        Ask {
-            task_type: TaskType::parse("worker").unwrap(),
-            endpoint: EndpointName::parse(endpoint).unwrap(),
-            what,
-        }
-    }
-
-    fn entry(bytes: usize) -> Asked {
-        Asked::Entry {
-            attempt: 2,
-            task: format!("\"{}\"", "x".repeat(bytes)).into(),
-        }
-    }
 
     #[test]
     fn silence_counts_from_when_it_could_have_been_broken() {
@@ -273,40 +218,5 @@ mod tests {
             assert_eq!(got, is_trusted, "after {seconds} s");
         }
         assert!(Hearing::default().is_trusted(start, true, Duration::ZERO));
-    }
-
-    #[test]
-    fn an_endpoints_asks_share_messages() {
-        let cancel = Asked::Cancel(CancelEntry {
-            uid: TaskUid::mint(),
-            expires_at: DateTime::from_timestamp(1_000_000, 0).unwrap(),
-        });
-        let mut messages = pack(vec![
-            ask("a", entry(1)),
-            ask("b", entry(1)),
-            ask("a", entry(1)),
-            ask("a", cancel),
-        ]);
-        messages.sort_by_key(|(message, asked)| (format!("{:?}", message.to), *asked));
-        let asked: Vec<_> = messages.iter().map(|(_, asked)| *asked).collect();
-        assert_eq!(asked, [1, 2, 1]);
-        assert!(messages[0].0.body.starts_with(br#"{"v":1,"cancel":["#));
-        assert!(
-            messages[1]
-                .0
-                .body
-                .starts_with(br#"{"v":1,"entries":[{"attempt":2,"audience":null"#)
-        );
-    }
-
-    #[test]
-    fn messages_are_bounded() {
-        let many = pack((0..1001).map(|_| ask("a", entry(1))).collect());
-        let mut asked: Vec<_> = many.iter().map(|(_, asked)| *asked).collect();
-        asked.sort_unstable();
-        assert_eq!(asked, [1, 500, 500]);
-        let heavy = pack((0..5).map(|_| ask("a", entry(400_000))).collect());
-        assert_eq!(heavy.len(), 3);
-        assert!(heavy.iter().all(|(message, _)| message.body.len() <= BYTES));
     }
 }

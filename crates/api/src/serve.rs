@@ -227,8 +227,9 @@ impl Loops {
             metrics: Arc::clone(metrics),
             settings: settings.scheduler,
             lost_after: settings.timing.lost_after,
+            retention: settings.retention,
         });
-        for duty in [Duty::Settle, Duty::PresumeLost, Duty::Ask] {
+        for duty in Duty::ALL {
             let (scheduler, stop) = (Arc::clone(&scheduler), self.stop.clone());
             self.tasks.spawn(async move {
                 scheduler.run(duty, &stop).await;

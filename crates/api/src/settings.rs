@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use tasker_core::TaskType;
+use tasker_core::purge::Retention;
 use tasker_core::retry::{MAX_ATTEMPTS, MAX_BACKOFF_S, RetryPolicy};
 use tasker_core::schema::PayloadSchema;
 use tasker_core::store::Timing;
@@ -161,6 +162,8 @@ pub struct SchedulerSettings {
     pub batch: u32,
     /// Ask messages that wait for their confirm at once.
     pub in_flight: usize,
+    /// How often it looks for tasks that may be purged, about.
+    pub purge_every: Duration,
 }
 
 impl Default for SchedulerSettings {
@@ -169,6 +172,7 @@ impl Default for SchedulerSettings {
             tick: Duration::from_secs(1),
             batch: 500,
             in_flight: 64,
+            purge_every: Duration::from_secs(3600),
         }
     }
 }
@@ -200,6 +204,8 @@ pub struct ApiSettings {
     pub http_workers: usize,
     /// How long the process may take to stop.
     pub drain_deadline: Duration,
+    /// How long tasks are kept after they were settled; `None`: for ever.
+    pub retention: Option<Retention>,
     /// The ledger's time spans; the same ones that the store was opened with.
     pub timing: Timing,
     /// The store step.
@@ -227,6 +233,7 @@ impl Default for ApiSettings {
             max_connections: 10_000,
             http_workers: 2,
             drain_deadline: Duration::from_secs(20),
+            retention: None,
             timing: Timing::default(),
             accept: AcceptSettings::default(),
             relay: RelaySettings::default(),

@@ -11,6 +11,7 @@ mod faulty;
 mod idempotency;
 mod line;
 mod log;
+mod purging;
 mod reading;
 mod relaying;
 mod reporting;
