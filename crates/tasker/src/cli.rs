@@ -42,6 +42,8 @@ pub enum Command {
     Cancel(TaskArgs),
     /// Try again where a task did not succeed
     Retry(RetryArgs),
+    /// Delete tasks that were settled long ago, or export them first
+    Purge(PurgeArgs),
     /// Tell everything that is wrong with a configuration, and start nothing
     CheckConfig(ModeArgs),
     /// Print shell completions
@@ -94,6 +96,23 @@ pub struct InitArgs {
     /// Really delete what is in use
     #[arg(long, requires = "reset")]
     pub yes: bool,
+    /// Which configuration.
+    #[command(flatten)]
+    pub mode: ModeArgs,
+}
+
+/// `tasker purge`.
+#[derive(Debug, Args)]
+pub struct PurgeArgs {
+    /// Only tasks that were settled so many days ago [default: api.retention_days]
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(0..=36_500))]
+    pub older_than: Option<u32>,
+    /// Before they are deleted, write them to this new file (mode 0600; JSON lines); - is stdout
+    #[arg(long, value_name = "FILE")]
+    pub export: Option<PathBuf>,
+    /// Only count them
+    #[arg(long, conflicts_with = "export")]
+    pub dry_run: bool,
     /// Which configuration.
     #[command(flatten)]
     pub mode: ModeArgs,
@@ -305,6 +324,7 @@ mod tests {
             &["tasker", "endpoint", "add", "console1"],
             &["tasker", "init", "--yes"],
             &["tasker", "demo", "--endpoints", "0"],
+            &["tasker", "purge", "--dry-run", "--export", "-"],
         ] {
             assert!(Cli::try_parse_from(args).is_err(), "{args:?}");
         }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use tasker::cli::{self, Cli, Command};
 use tasker::commands::{
-    api, change, check_config, completions, demo, endpoint, init, list, show, submit,
+    api, change, check_config, completions, demo, endpoint, init, list, purge, show, submit,
 };
 use tasker::exit;
 
@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Command::List(args) => list::run(args),
         Command::Cancel(args) => change::cancel(args),
         Command::Retry(args) => change::retry(args),
+        Command::Purge(args) => purge::run(args),
         Command::CheckConfig(args) => check_config::run(args),
         Command::Completions { shell } => completions::run(*shell),
     })

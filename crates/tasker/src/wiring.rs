@@ -12,6 +12,7 @@ use tasker_broker::amqp::{AmqpBroker, AmqpSettings};
 use tasker_broker::local::LocalBroker;
 use tasker_core::broker::Broker;
 use tasker_core::handler::Handler;
+use tasker_core::purge::Retention;
 use tasker_core::schema::PayloadSchema;
 use tasker_core::store::{Store, Timing};
 use tasker_core::{EndpointName, TaskType};
@@ -123,8 +124,8 @@ pub fn api_settings(config: &Config) -> Result<ApiSettings, Failure> {
             .transpose();
         task_types.push(TaskTypeSettings {
             run_policy: task_type.run_policy,
-            timeout_s: task_type.timeout_s,
             retry: task_type.retry,
+            timeout_s: task_type.timeout_s,
             max_timeout_s: task_type.max_timeout_s,
             unlisted: match task_type.unlisted {
                 Unlisted::Ignore => tasker_api::Unlisted::Ignore,
@@ -145,6 +146,7 @@ pub fn api_settings(config: &Config) -> Result<ApiSettings, Failure> {
         max_endpoints: api.max_endpoints,
         http_workers: api.threads,
         drain_deadline: api.drain,
+        retention: api.retention_days.map(Retention::days),
         timing: config.timing,
         ..ApiSettings::default()
     })

@@ -8,6 +8,7 @@ pub mod demo;
 pub mod endpoint;
 pub mod init;
 pub mod list;
+pub mod purge;
 pub mod show;
 pub mod submit;
 mod view;

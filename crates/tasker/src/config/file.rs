@@ -81,6 +81,7 @@ group! {
         max_endpoints: Number,
         threads: Number,
         drain_s: Number,
+        retention_days: Number,
     }
 }
 
@@ -169,10 +170,10 @@ pub(super) struct TaskTypeList(pub(super) Vec<TaskTypeEntry>);
 pub(super) struct TaskTypeEntry {
     pub(super) name: TaskType,
     pub(super) run_policy: Text,
-    pub(super) timeout_s: Number,
     pub(super) max_attempts: Number,
     pub(super) retry_backoff_s: Number,
     pub(super) retry_backoff_max_s: Number,
+    pub(super) timeout_s: Number,
     pub(super) max_timeout_s: Number,
     pub(super) unlisted: Text,
     pub(super) known_endpoints_only: Switch,
@@ -226,10 +227,10 @@ impl<'de> Visitor<'de> for Item<'_> {
         self.first(TaskTypeEntry {
             name,
             run_policy: None,
-            timeout_s: None,
             max_attempts: None,
             retry_backoff_s: None,
             retry_backoff_max_s: None,
+            timeout_s: None,
             max_timeout_s: None,
             unlisted: None,
             known_endpoints_only: None,

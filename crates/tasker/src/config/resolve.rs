@@ -30,6 +30,9 @@ const RUN_TIMEOUT: u64 = 3_600;
 /// How long a client may let a run take if the task type does not say, in seconds.
 const MAX_RUN_TIMEOUT: u64 = DAY;
 
+/// A hundred years.
+const MAX_RETENTION_DAYS: u64 = 36_500;
+
 /// The words of `log.level`.
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
@@ -70,14 +73,14 @@ pub(super) fn resolve(
     Err(ConfigError(reader.problems))
 }
 
-impl Reader<'_> {
-    fn config(&mut self, mode: &str, file: &File, needs: Needs) -> Config {
-        let worker = self.worker(file, needs);
 /// What is written, or else the default.
 fn or(written: &Option<Written<u64>>, default: u64) -> Option<Written<u64>> {
     written.clone().or(Some(Written::Value(default)))
 }
 
+impl Reader<'_> {
+    fn config(&mut self, mode: &str, file: &File, needs: Needs) -> Config {
+        let worker = self.worker(file, needs);
         let needs_account = needs.api_account || (needs.worker_account && worker.account.is_none());
         Config {
             mode: mode.to_owned(),
@@ -123,10 +126,10 @@ fn or(written: &Option<Written<u64>>, default: u64) -> Option<Written<u64>> {
             &or(&entry.timeout_s, RUN_TIMEOUT),
             1..=MAX_SPAN,
         );
+        let retry = self.retry(&key, entry);
         let max_timeout = or(&entry.max_timeout_s, MAX_RUN_TIMEOUT.max(timeout_s.into()));
         TaskTypeConfig {
             name: entry.name.clone(),
-        let retry = self.retry(&key, entry);
             run_policy: self.optional_word(
                 &key("run_policy"),
                 &entry.run_policy,
@@ -135,10 +138,10 @@ fn or(written: &Option<Written<u64>>, default: u64) -> Option<Written<u64>> {
                     ("idempotent", RunPolicy::Idempotent),
                 ],
             ),
+            retry,
             timeout_s,
             max_timeout_s: self.small(&key("max_timeout_s"), &max_timeout, 1..=MAX_SPAN),
             unlisted: self.optional_word(
-            retry,
                 &key("unlisted"),
                 &entry.unlisted,
                 &[("ignore", Unlisted::Ignore), ("perform", Unlisted::Perform)],
@@ -150,9 +153,6 @@ fn or(written: &Option<Written<u64>>, default: u64) -> Option<Written<u64>> {
         }
     }
 
-    fn api(&mut self, file: &File) -> ApiConfig {
-        let api: Api = file.api.clone().unwrap_or_default();
-        let bind = self.text("api.bind", &api.bind);
     fn retry(&mut self, key: &dyn Fn(&str) -> String, entry: &TaskTypeEntry) -> RetryPolicy {
         let usual = RetryPolicy::DEFAULT;
         let max_attempts = or(&entry.max_attempts, usual.max_attempts.into());
@@ -175,6 +175,9 @@ fn or(written: &Option<Written<u64>>, default: u64) -> Option<Written<u64>> {
         }
     }
 
+    fn api(&mut self, file: &File) -> ApiConfig {
+        let api: Api = file.api.clone().unwrap_or_default();
+        let bind = self.text("api.bind", &api.bind);
         let bind = bind.parse().unwrap_or_else(|_| {
             self.fault("api.bind", format!("must be an IP address, is {bind:?}"));
             std::net::Ipv4Addr::LOCALHOST.into()
@@ -203,6 +206,14 @@ fn or(written: &Option<Written<u64>>, default: u64) -> Option<Written<u64>> {
             max_endpoints: self.size("api.max_endpoints", &api.max_endpoints, 1..=200_000),
             threads: self.size("api.threads", &api.threads, 1..=256),
             drain: self.seconds("api.drain_s", &api.drain_s, 1..=3_600),
+            retention_days: match self.small(
+                "api.retention_days",
+                &api.retention_days,
+                0..=MAX_RETENTION_DAYS,
+            ) {
+                0 => None,
+                days => Some(days),
+            },
         }
     }
 

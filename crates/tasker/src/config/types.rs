@@ -97,6 +97,8 @@ pub struct ApiConfig {
     pub threads: usize,
     /// How long requests and messages under way may take after a signal to stop.
     pub drain: Duration,
+    /// How long settled tasks are kept, in days; `None`: for ever.
+    pub retention_days: Option<u32>,
 }
 
 impl ApiConfig {

@@ -4,6 +4,8 @@ mod refused;
 
 use std::collections::HashMap;
 
+use tasker_core::retry::RetryPolicy;
+
 use super::file::File;
 use super::source::Source;
 use super::written::tests::MapLookup;
@@ -106,6 +108,19 @@ fn every_sample_is_valid_in_its_mode() {
 }
 
 #[test]
+fn no_days_of_retention_mean_for_ever() {
+    for (days, kept) in [("0", None), ("7", Some(7))] {
+        let text = format!("api: {{retention_days: {days}}}\n");
+        let config = load_text("production", &text, Needs::NOTHING).unwrap();
+        assert_eq!(config.api.retention_days, kept);
+    }
+    assert_eq!(
+        default(Needs::NOTHING).unwrap().api.retention_days,
+        Some(90)
+    );
+}
+
+#[test]
 fn production_samples_hold_no_secret() {
     let path = Path::new(concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -175,7 +190,8 @@ fn secrets_never_show() {
 fn task_types_have_options() {
     let text = format!(
         "{}- name: os-update\n  run_policy: idempotent\n  timeout_s: 100000\n  unlisted: perform\n  \
-         known_endpoints_only: true\n  schema: {{type: object}}\n",
+         known_endpoints_only: true\n  schema: {{type: object}}\n  max_attempts: 100\n  \
+         retry_backoff_s: 7200\n",
         SAMPLE.replace("task_types: [worker]\n", "") + "task_types:\n- worker\n"
     );
     let config = load_text("development", &text, Needs::ALL).unwrap();
@@ -184,6 +200,13 @@ fn task_types_have_options() {
     };
     assert_eq!((worker.timeout_s, worker.max_timeout_s), (3_600, 86_400));
     assert_eq!(worker.unlisted, Unlisted::Ignore);
+    assert_eq!(worker.retry, RetryPolicy::DEFAULT);
+    let retry = (
+        update.retry.max_attempts,
+        update.retry.backoff_s,
+        update.retry.backoff_max_s,
+    );
+    assert_eq!(retry, (100, 7_200, 7_200));
     assert_eq!((update.timeout_s, update.max_timeout_s), (100_000, 100_000));
     assert_eq!(update.unlisted, Unlisted::Perform);
     assert!(update.known_endpoints_only && update.schema.is_some());

@@ -32,6 +32,11 @@ fn bad_files_are_told_where_and_why() {
             "api.port: must be 0 to 65535, is 65536",
         ),
         (
+            "api:\n  retention_days: 36501\n",
+            ":13:3",
+            "api.retention_days: must be 0 to 36500, is 36501",
+        ),
+        (
             "api:\n  port: ${WORD}\n",
             ":13:3",
             "api.port: must be a whole number",
