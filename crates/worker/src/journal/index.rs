@@ -4,14 +4,12 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tasker_core::purge::JOURNAL_MEMORY;
 use tasker_core::task::RunPolicy;
 use tasker_core::{ResponseState, TaskUid};
 
 use super::frame::Span;
 use super::record::{Record, claimed, unix_ms};
-
-/// How long after a task's expiry its end is still known: deliveries may be that late.
-const KEEP_AFTER_EXPIRY: TimeDelta = TimeDelta::minutes(10);
 
 /// How far an attempt has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,7 +229,7 @@ impl Index {
     pub(super) fn prune(&mut self, now: DateTime<Utc>) {
         self.tasks.retain(|_, known| {
             let is_untold = matches!(known.phase, Phase::Ended(_)) && !known.is_reported;
-            known.is_open() || is_untold || known.expires_at + KEEP_AFTER_EXPIRY > now
+            known.is_open() || is_untold || known.expires_at + JOURNAL_MEMORY > now
         });
     }
 
