@@ -161,6 +161,12 @@ fn what_cannot_be_read() {
             ),
             (r#"{"identifier":"a","id":1}"#, 400, "unknown_field", "id"),
             (
+                r#"{"identifier":"a","max_attempts":9}"#,
+                400,
+                "unknown_field",
+                "max_attempts",
+            ),
+            (
                 r#"{"identifier":"a","client_id":1}"#,
                 400,
                 "unknown_field",

@@ -7,7 +7,6 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use tasker_core::errnr;
 use tasker_core::id::{TaskId, TaskUid};
-use tasker_core::name::{EndpointName, TaskType};
 use tasker_core::state::{ResponseState, TaskStatus};
 use tasker_core::store::{HelloAnswer, WorkerSign};
 use tasker_core::task::{Audience, RunPolicy, TaskHead};
@@ -17,7 +16,6 @@ use super::locked::{
     Settled, UNDER_WAY, load_under_way, lock_tasks, save_response, settle_and_save,
 };
 use super::{Conn, now};
-use crate::batch::MAX_LIST;
 use crate::failure::{Failure, raced};
 use crate::rows::{EndpointRow, ResponseBody, stored};
 use crate::schema::{endpoints, responses, tasks};
@@ -264,66 +262,4 @@ fn task_uid(bytes: &[u8]) -> Result<TaskUid, Failure> {
         what: format!("uid: {e}"),
     })?;
     Ok(TaskUid(uid))
-}
-
-pub(super) async fn heartbeats(conn: &mut Conn, signs: &Vec<WorkerSign>) -> Result<(), Failure> {
-    let now = now(conn).await?;
-    let mut alive: BTreeMap<&TaskType, Vec<&str>> = BTreeMap::new();
-    for sign in signs {
-        alive
-            .entry(&sign.task_type)
-            .or_default()
-            .push(sign.endpoint.as_str());
-    }
-    let mut is_any_new = false;
-    for (task_type, mut names) in alive {
-        names.sort_unstable();
-        names.dedup();
-        for part in names.chunks(MAX_LIST) {
-            let known = diesel::update(endpoints::table)
-                .filter(endpoints::task_type.eq(task_type.as_str()))
-                .filter(endpoints::name.eq_any(part))
-                .set(endpoints::last_seen_at.eq(stored(now)))
-                .execute(conn)
-                .await?;
-            is_any_new |= known < part.len();
-        }
-    }
-    if is_any_new {
-        let all = signs.iter().map(|sign| (&sign.task_type, &sign.endpoint));
-        greet(conn, all, now).await?;
-    }
-    Ok(())
-}
-
-/// Writes down the endpoints that were never heard of before. The others stay as they are.
-pub(super) async fn greet<'a>(
-    conn: &mut Conn,
-    heard: impl Iterator<Item = (&'a TaskType, &'a EndpointName)>,
-    now: DateTime<Utc>,
-) -> Result<(), Failure> {
-    let mut strangers: BTreeMap<&TaskType, Vec<&EndpointName>> = BTreeMap::new();
-    for (task_type, endpoint) in heard {
-        strangers.entry(task_type).or_default().push(endpoint);
-    }
-    for (task_type, mut names) in strangers {
-        names.sort_unstable();
-        names.dedup();
-        for part in names.chunks(MAX_LIST) {
-            let known: Vec<String> = endpoints::table
-                .filter(endpoints::task_type.eq(task_type.as_str()))
-                .filter(endpoints::name.eq_any(part.iter().map(|name| name.as_str())))
-                .select(endpoints::name)
-                .load(conn)
-                .await?;
-            let known: std::collections::HashSet<_> = known.iter().map(String::as_str).collect();
-            for name in part.iter().filter(|name| !known.contains(name.as_str())) {
-                diesel::insert_or_ignore_into(endpoints::table)
-                    .values(EndpointRow::unnamed(task_type, name, stored(now)))
-                    .execute(conn)
-                    .await?;
-            }
-        }
-    }
-    Ok(())
 }

@@ -13,6 +13,7 @@ mod hello;
 mod locked;
 mod lost;
 mod port;
+mod presence;
 mod purge;
 mod read;
 mod record;

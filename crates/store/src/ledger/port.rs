@@ -13,7 +13,9 @@ use tasker_core::task::{NewTask, Task, TaskHead, TaskResponse};
 
 use super::door::Access::{Read, Write};
 use super::locked::Settled;
-use super::{Ledger, asks, cancel, deadlines, hello, lost, purge, read, record, relay, retry};
+use super::{
+    Ledger, asks, cancel, deadlines, hello, lost, presence, purge, read, record, relay, retry,
+};
 
 #[async_trait]
 impl Store for Ledger {
@@ -127,7 +129,7 @@ impl Store for Ledger {
             return Ok(());
         }
         self.run("heartbeats", Write, signs, |conn, signs| {
-            Box::pin(hello::heartbeats(conn, signs))
+            Box::pin(presence::heartbeats(conn, signs))
         })
         .await
     }

@@ -11,8 +11,8 @@ use tasker_core::state::ResponseState;
 use tasker_core::store::{Arrived, RecordVerdict, Recorded};
 use tasker_core::task::{Audience, TaskHead};
 
-use super::hello::greet;
 use super::locked::{Settled, lock_tasks, save_response, settle_and_save};
+use super::presence::greet;
 use super::{Conn, insert_responses, now};
 use crate::apply::{apply, happened_at, is_in_time};
 use crate::batch::MAX_LIST;

@@ -304,6 +304,33 @@ mod tests {
     }
 
     #[test]
+    fn the_next_attempt_is_shown_only_where_one_is_awaited() {
+        let without: Answer = serde_json::from_str(ANSWER).unwrap();
+        assert!(!without.text().contains("NEXT"), "{}", without.text());
+        let text = ANSWER
+            .replace(
+                "\"state\": \"FAILED\"",
+                "\"state\": \"RETRYING\", \"retry_at\": \"2015-05-06 01:15:00\"",
+            )
+            .replace(
+                "\"late\": 0",
+                "\"late\": 0, \"retrying\": 1, \"next_retry_at\": \"2015-05-06 01:15:00\"",
+            );
+        let answer: Answer = serde_json::from_str(&text).unwrap();
+        let text = answer.text();
+        assert!(
+            text.contains("next attempt at 2015-05-06 01:15:00 UTC"),
+            "{text}"
+        );
+        let row = text.lines().find(|line| line.contains("RETRYING  "));
+        assert!(
+            row.is_some_and(|row| row.contains("2015-05-06 01:15:00")),
+            "{text}"
+        );
+        assert!(text.contains("NEXT (UTC)"), "{text}");
+    }
+
+    #[test]
     fn spans_and_texts_are_short() {
         assert_eq!(span(999), "999 ms");
         assert_eq!(span(61_234), "61.2 s");

@@ -4,6 +4,7 @@
 
 mod hostile;
 mod line;
+mod retries;
 mod sample;
 mod system;
 mod wiped_broker;

@@ -3,9 +3,10 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Handlers that answer at once (`worker`) or when a file appears (`backup`), and say which run it was.
+/// Handlers that answer at once (`worker`), when a file appears (`backup`), or at the third attempt
+/// (`flaky`), and say which run it was.
 pub(crate) fn make_handlers(dir: &Path) {
-    for (name, script) in [("worker", WORKER), ("backup", BACKUP)] {
+    for (name, script) in [("worker", WORKER), ("backup", BACKUP), ("flaky", FLAKY)] {
         let folder = dir.join(name);
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("handler.yaml"), HANDLER).unwrap();
@@ -27,9 +28,24 @@ while [ ! -e "$T_DIR/backup.go" ]; do sleep 0.05; done
 echo '{"saved":true}' > "$TASKER_REPLY"
 "#;
 
+const FLAKY: &str = r#"#!/bin/sh
+cat >> "$T_DIR/flaky.runs"
+if [ "$(wc -l < "$T_DIR/flaky.runs")" -lt 3 ]; then
+  echo '{"errmsg":"no disk"}' > "$TASKER_REPLY"
+  exit 7
+fi
+echo '{"saved":true}' > "$TASKER_REPLY"
+"#;
+
 /// Spans short enough for a test; everything else as it is shipped.
 pub(crate) const CONFIG: &str = r"
-task_types: [worker, backup]
+task_types:
+  - worker
+  - backup
+  - name: flaky
+    max_attempts: 3
+    retry_backoff_s: 1
+    retry_backoff_max_s: 2
 api:
   port: 0
   wait_for_endpoints_timeout: 3

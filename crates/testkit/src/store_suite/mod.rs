@@ -9,6 +9,7 @@ pub mod creating;
 pub mod deadlines;
 pub mod failing;
 pub mod listening;
+pub mod pausing;
 mod probe;
 pub mod purging;
 pub mod reading;
@@ -131,16 +132,16 @@ macro_rules! store_suite {
             retrying: a_retry_of_an_open_task_is_waited_for,
             failing: a_failure_is_followed_by_another_attempt,
             failing: pauses_grow_up_to_their_limit,
-            failing: an_endpoint_is_asked_when_the_pause_is_over,
-            failing: an_absent_endpoint_is_asked_when_it_comes,
+            pausing: an_endpoint_is_asked_when_the_pause_is_over,
+            pausing: an_absent_endpoint_is_asked_when_it_comes,
             failing: the_last_failure_stands,
             failing: a_later_success_counts_as_one,
             failing: only_failures_are_tried_again,
             failing: no_attempt_is_ordered_beyond_the_end,
-            failing: what_waits_for_its_next_attempt_may_expire,
-            failing: a_cancel_ends_the_attempts,
-            failing: an_open_task_waits_for_the_last_attempt,
-            failing: who_is_not_expected_is_tried_again_too,
+            pausing: what_waits_for_its_next_attempt_may_expire,
+            pausing: a_cancel_ends_the_attempts,
+            pausing: an_open_task_waits_for_the_last_attempt,
+            pausing: who_is_not_expected_is_tried_again_too,
             failing: a_clients_retry_brings_a_fresh_budget,
             failing: a_lost_journal_costs_no_attempt,
             failing: a_task_that_is_done_is_not_reopened,
@@ -191,6 +192,7 @@ mod tests {
             ("failing", include_str!("failing.rs")),
             ("listening", include_str!("listening.rs")),
             ("purging", include_str!("purging.rs")),
+            ("pausing", include_str!("pausing.rs")),
             ("reading", include_str!("reading.rs")),
             ("recording", include_str!("recording.rs")),
             ("relaying", include_str!("relaying.rs")),
