@@ -88,15 +88,22 @@ pub async fn schema_is_current(db: &DbConfig) -> Result<bool, Failure> {
         .map_err(|e| database(db, e))
 }
 
-/// RabbitMQ. It connects by itself, for ever.
+/// RabbitMQ. It connects by itself, for ever. Messages longer than `longest_body` are cut: they are read
+/// by nobody.
 #[must_use]
-pub fn rabbitmq(queue: &MessageQueue, account: &Credentials, name: &str) -> Arc<dyn Broker> {
+pub fn rabbitmq(
+    queue: &MessageQueue,
+    account: &Credentials,
+    name: &str,
+    longest_body: usize,
+) -> Arc<dyn Broker> {
     let mut settings = AmqpSettings::new(queue.host.clone(), queue.port);
     settings.username.clone_from(&account.username);
     settings.password = account.password.expose().into();
     settings.virtual_host.clone_from(&queue.virtual_host);
     settings.prefix.clone_from(&queue.exchange);
     settings.connection_name = name.to_owned();
+    settings.longest_body = longest_body;
     settings.queue_type = match queue.queue_type {
         QueueType::Classic => tasker_broker::amqp::QueueType::Classic,
         QueueType::Quorum => tasker_broker::amqp::QueueType::Quorum,

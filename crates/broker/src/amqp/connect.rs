@@ -78,9 +78,14 @@ pub(super) async fn connect(settings: &AmqpSettings, role: &str) -> Result<Live,
     let properties = ConnectionProperties::default().with_connection_name(name.as_str().into());
     let socket = Owned::default();
     let dialed = socket.0.clone();
+    // One byte more than is read, so that its reader sees that a message is too long.
+    let longest_body = settings.longest_body as u64 + 1;
     let dial = async move |uri: AMQPUri, _| {
         let stream = dialed.dial(&uri.authority.host, uri.authority.port).await?;
-        Ok(AsyncTcpStream::Plain(Guarded::new(Compat::new(stream))))
+        Ok(AsyncTcpStream::Plain(Guarded::new(
+            Compat::new(stream),
+            longest_body,
+        )))
     };
     let connecting = Connection::connector(uri(settings), runtime(), dial, properties);
     Ok(Live {

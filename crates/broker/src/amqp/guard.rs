@@ -3,13 +3,14 @@
 //!
 //! It knows of AMQP 0-9-1 that a frame is a type, a channel, a size, a payload of that size and an
 //! end byte. Frames with the properties of a message are rewritten, those that announce one are looked
-//! at; all others pass as they come, in pieces. Tables in methods pass too: RabbitMQ sends one to its clients, in `connection.start`,
+//! at; all others pass as they come, in pieces, but for the end of bodies that are too long (see [`super::clip`]). Tables in methods pass too: RabbitMQ sends one to its clients, in `connection.start`,
 //! which is its own, and we trust the broker itself.
 
 use std::io;
 
 use bytes::{Buf, BytesMut};
 
+use super::clip::Clip;
 use super::deliver;
 use super::header::Header;
 
@@ -53,8 +54,12 @@ pub(super) struct Progress {
 enum State {
     /// Between frames, or in the first bytes of one.
     Head,
-    /// So much of a payload that passes.
-    Payload(usize),
+    /// So much of a payload that passes, before so much that does not.
+    Payload(usize, usize),
+    /// So much of a payload that does not pass, in a frame that does.
+    Cut(usize),
+    /// So much of a payload, with its end, of which nothing passes.
+    Dropped(usize),
     /// In a method that is collected behind its head.
     Method,
     /// Before the end of a frame that passes.
@@ -73,12 +78,15 @@ pub(super) struct Guard {
     wanted: usize,
     /// What must leave before anything else.
     leaving: BytesMut,
+    clip: Clip,
     broken: Option<Malformed>,
 }
 
 impl Guard {
-    pub(super) fn new() -> Self {
+    /// Bodies longer than `longest` bytes are cut to that length.
+    pub(super) fn new(longest: u64) -> Self {
         Self {
+            clip: Clip::new(longest),
             state: State::Head,
             head: BytesMut::with_capacity(HEAD_BYTES),
             wanted: HEAD_BYTES,
@@ -140,19 +148,38 @@ impl Guard {
                     self.pass_head(State::End);
                 }
             }
-            State::Payload(left) => {
+            State::Payload(left, cut) => {
                 read = (*left).min(input.len()).min(room.len());
                 room[..read].copy_from_slice(&input[..read]);
                 written = read;
                 *left -= read;
                 if *left == 0 {
+                    self.state = match *cut {
+                        0 => State::End,
+                        cut => State::Cut(cut),
+                    };
+                }
+            }
+            State::Cut(left) => {
+                read = (*left).min(input.len());
+                *left -= read;
+                if *left == 0 {
                     self.state = State::End;
                 }
+            }
+            State::Dropped(0) => {
+                check_end(input[0])?;
+                self.state = State::Head;
+            }
+            State::Dropped(left) => {
+                read = (*left).min(input.len());
+                *left -= read;
             }
             State::End => self.end(input[0])?,
             State::Header(channel, header) => match header.finished() {
                 None => read = header.feed(input)?,
                 Some(payload) => {
+                    self.clip.announced(*channel, payload);
                     self.leaving.extend_from_slice(&[HEADER]);
                     self.leaving.extend_from_slice(&channel.to_be_bytes());
                     let size = payload.len() as u32;
@@ -183,12 +210,21 @@ impl Guard {
                 self.state = State::Header(channel, Header::new(size)?);
                 self.head.clear();
             }
-            (_, 0) => self.pass_head(State::End),
+            (BODY, size) => match self.clip.passing(channel, size) {
+                Some(passing) => {
+                    self.head[3..HEAD_BYTES].copy_from_slice(&(passing as u32).to_be_bytes());
+                    self.pass_payload(passing, size - passing);
+                }
+                None => {
+                    self.head.clear();
+                    self.state = State::Dropped(size);
+                }
+            },
             (METHOD, size @ ..=deliver::LONGEST_BYTES) => {
                 self.wanted += size;
                 self.state = State::Method;
             }
-            (_, size) => self.pass_head(State::Payload(size)),
+            (_, size) => self.pass_payload(size, 0),
         }
         Ok(())
     }
@@ -199,6 +235,13 @@ impl Guard {
         read
     }
 
+    fn pass_payload(&mut self, size: usize, cut: usize) {
+        self.pass_head(match size {
+            0 => State::End,
+            size => State::Payload(size, cut),
+        });
+    }
+
     fn pass_head(&mut self, then: State) {
         self.leaving.extend_from_slice(&self.head);
         self.head.clear();
@@ -207,12 +250,17 @@ impl Guard {
     }
 
     fn end(&mut self, byte: u8) -> Result<(), Malformed> {
-        if byte != FRAME_END {
-            return Err(Malformed::End(byte));
-        }
+        check_end(byte)?;
         self.leaving.extend_from_slice(&[FRAME_END]);
         self.state = State::Head;
         Ok(())
+    }
+}
+
+fn check_end(byte: u8) -> Result<(), Malformed> {
+    match byte {
+        FRAME_END => Ok(()),
+        byte => Err(Malformed::End(byte)),
     }
 }
 

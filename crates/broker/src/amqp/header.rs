@@ -119,12 +119,12 @@ impl Header {
     }
 
     /// The payload without what was removed, once it is complete.
-    pub(super) fn finished(&mut self) -> Option<&[u8]> {
+    pub(super) fn finished(&mut self) -> Option<&mut [u8]> {
         if self.left > 0 {
             return None;
         }
         self.kept[FLAGS_AT..FIXED_BYTES].copy_from_slice(&self.flags.to_be_bytes());
-        Some(&self.kept)
+        Some(&mut self.kept)
     }
 
     /// From a field that is complete to the next one, which may be empty.

@@ -195,3 +195,30 @@ impl Supervisor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_looks_for_the_broker_is_called_by_who_found_it() {
+        let all = watch::Sender::new(1);
+        let mut up = all.subscribe();
+        let is_called = async |up: &mut watch::Receiver<usize>, seen: &mut usize| {
+            let a_while = Duration::from_millis(20);
+            tokio::time::timeout(a_while, another_is_up(up, seen))
+                .await
+                .is_ok()
+        };
+        let mut seen = 1;
+        assert!(!is_called(&mut up, &mut seen).await, "it is known");
+        all.send_replace(0);
+        assert!(!is_called(&mut up, &mut seen).await, "a loss");
+        all.send_replace(1);
+        assert!(is_called(&mut up, &mut seen).await);
+        assert!(!is_called(&mut up, &mut seen).await, "once");
+        // Found while an attempt was under way.
+        seen = 0;
+        assert!(is_called(&mut up, &mut seen).await);
+    }
+}

@@ -7,6 +7,7 @@
 //! `lapin` be filtered at `error`.
 
 mod backoff;
+mod clip;
 mod connect;
 mod consumer;
 mod deliver;

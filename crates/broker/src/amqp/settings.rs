@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use lapin::uri::{AMQPScheme, AMQPUri};
+use tasker_core::wire::MAX_ENVELOPE_BYTES;
 
 /// How queues are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -107,6 +108,9 @@ pub struct AmqpSettings {
     /// The largest AMQP frame in bytes, at least 8192. Each connection allocates 64 times as much.
     /// Lists of inboxes that do not fit into one frame are published in parts.
     pub frame_max: u32,
+    /// The longest message that anybody reads from this connection, in bytes. Longer ones are delivered
+    /// cut to one byte more, so that a flood of them cannot fill the memory.
+    pub longest_body: usize,
     /// Seconds between heartbeats; the connection is given up after two of them.
     pub heartbeat_s: u16,
     /// How long to wait.
@@ -127,6 +131,7 @@ impl AmqpSettings {
             queue_type: QueueType::default(),
             connection_name: "tasker".into(),
             frame_max: 16_384,
+            longest_body: MAX_ENVELOPE_BYTES,
             heartbeat_s: 10,
             timeouts: Timeouts::default(),
         }

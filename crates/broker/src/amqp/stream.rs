@@ -33,10 +33,11 @@ pub(super) struct Guarded<S> {
 }
 
 impl<S> Guarded<S> {
-    pub(super) fn new(stream: S) -> Self {
+    /// Bodies longer than `longest_body` bytes are cut to that length.
+    pub(super) fn new(stream: S, longest_body: u64) -> Self {
         Self {
             stream,
-            guard: Guard::new(),
+            guard: Guard::new(longest_body),
             buffer: vec![0; READ_BYTES],
             unread: 0..0,
         }
@@ -136,7 +137,8 @@ impl Reactor for GuardedTcp {
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
         let connecting = self.0.tcp_connect_addr(address);
-        async move { Ok(Guarded::new(connecting.await?)) }
+        // lapin is given a stream by `connect`; this way is there because its trait asks for one.
+        async move { Ok(Guarded::new(connecting.await?, u64::MAX)) }
     }
 }
 
@@ -162,7 +164,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_held_back_is_not_the_end() {
         let (mut broker, socket) = tokio::io::duplex(8);
-        let mut stream = Guarded::new(Compat::new(socket));
+        let mut stream = Guarded::new(Compat::new(socket), u64::MAX);
         let sending = tokio::spawn(async move {
             for _ in 0..3 {
                 broker.write_all(WITH_TABLE).await.unwrap();
@@ -181,7 +183,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_amqp_is_an_error_with_a_reason() {
-        let mut stream = Guarded::new(&b"HTTP/1.1 400 Bad Request\r\n"[..]);
+        let mut stream = Guarded::new(&b"HTTP/1.1 400 Bad Request\r\n"[..], u64::MAX);
         let error = read(&mut stream, &mut [0; 64]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert!(error.to_string().contains("unknown type 72"), "{error}");

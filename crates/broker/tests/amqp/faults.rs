@@ -254,3 +254,90 @@ async fn what_is_under_way_is_confirmed_before_the_end() {
     let refused = broker.publish(to_inboxes(&["a"])).await;
     assert!(matches!(refused, Err(BrokerError::Away(_))), "{refused:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_recorder_goes_on_where_a_cut_one_ended() {
+    let rabbit = Rabbit::new();
+    let active = rabbit.broker();
+    open(active, &[]).await;
+    let mut settings = rabbit.settings.clone();
+    settings.connection_name.push_str("-next");
+    let next = AmqpBroker::new(settings);
+    let mut consumer = active.consume(&Queue::Reports, 10).await.unwrap();
+    let mut waiting = next.consume(&Queue::Reports, 10).await.unwrap();
+    for n in 0..7 {
+        let report = Message {
+            body: Bytes::from(n.to_string()),
+            ..message(Address::Reports(task_type("worker"), endpoint("a")))
+        };
+        assert_eq!(next.publish(report).await, Ok(Confirmed::Routed));
+    }
+    let mut taken = Vec::new();
+    while taken.len() < 7 {
+        let more = timeout(SOON, consumer.next(7)).await.unwrap().unwrap();
+        taken.extend(more);
+    }
+    consumer.ack_through(taken[1].tag).await.unwrap();
+    let management = rabbit.management.clone();
+    let name = format!("{} consume", rabbit.prefix());
+    let cutting = tokio::task::spawn_blocking(move || management.cut_connections(&name));
+    cutting.await.unwrap();
+    let mut bodies = Vec::new();
+    while !bodies.ends_with(b"6") {
+        let more = timeout(SOON, waiting.next(10)).await.unwrap().unwrap();
+        bodies.extend(more.iter().flat_map(|delivery| delivery.body.to_vec()));
+    }
+    // The acknowledgement may have been lost with the connection.
+    assert!(
+        bodies == b"23456" || bodies == b"0123456",
+        "{:?}",
+        String::from_utf8_lossy(&bodies)
+    );
+    assert!(
+        timeout(SOON, async { while consumer.next(1).await.is_ok() {} })
+            .await
+            .is_ok()
+    );
+    timeout(SOON, next.close()).await.expect("an end in time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_with_other_arguments_is_refused_with_what_to_do() {
+    let rabbit = Rabbit::new();
+    let queue = format!("{}.reports", rabbit.prefix());
+    let shared = json!({"durable": true, "arguments": {"x-queue-type": "classic"}});
+    rabbit
+        .management
+        .put(&format!("queues/%2f/{queue}"), &shared);
+    let refused = rabbit.broker().declare(&[task_type("worker")]).await;
+    let Err(BrokerError::Denied(text)) = refused else {
+        panic!("{refused:?}");
+    };
+    let start = format!("the queue {queue} exists with other arguments; delete it, or");
+    assert!(text.starts_with(&start), "{text}");
+    assert!(text.contains("tasker init --reset"), "{text}");
+    // The log has room for 300 characters.
+    assert!(text.find("PRECONDITION_FAILED").unwrap() < 250, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_reads_is_delivered_cut() {
+    let rabbit = Rabbit::with(|settings| settings.longest_body = 100_000);
+    let broker = rabbit.broker();
+    open(broker, &["a"]).await;
+    let sizes = [100_000, 100_001, 3_000_000, 5, 100_002];
+    for size in sizes {
+        let long = Message {
+            body: Bytes::from(vec![b'x'; size]),
+            ..to_inboxes(&["a"])
+        };
+        assert_eq!(broker.publish(long).await, Ok(Confirmed::Routed));
+    }
+    let mut consumer = broker.consume(&inbox(), 10).await.unwrap();
+    let mut got = Vec::new();
+    while got.len() < sizes.len() {
+        let more = timeout(SOON, consumer.next(10)).await.unwrap().unwrap();
+        got.extend(more.iter().map(|delivery| delivery.body.len()));
+    }
+    assert_eq!(got, sizes.map(|size| size.min(100_001)));
+}

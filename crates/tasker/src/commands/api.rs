@@ -2,6 +2,8 @@
 
 use std::net::{SocketAddr, TcpListener};
 
+use tasker_core::wire::MAX_REPORT_BYTES;
+
 use crate::cli::ModeArgs;
 use crate::config::{self, Config, Needs};
 use crate::exit::{Exit, Failure};
@@ -56,7 +58,7 @@ async fn serve(config: &Config) -> Result<Exit, Failure> {
     tracing::info!("listening on http://{address}");
     let settings = wiring::api_settings(config)?;
     let store = wiring::open_store(db, config.timing)?;
-    let broker = wiring::rabbitmq(queue, account, "tasker api");
+    let broker = wiring::rabbitmq(queue, account, "tasker api", MAX_REPORT_BYTES);
     let drained = tasker_api::serve(listener, settings, store, broker.clone(), stop)
         .await
         .map_err(|e| Failure::Failed(e.to_string()))?;

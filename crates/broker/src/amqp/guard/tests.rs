@@ -4,10 +4,24 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// What the guard under test lets pass.
+const LONGEST: u64 = 200_000;
+
 /// A frame on channel 1.
 fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
+    frame_on(1, kind, payload)
+}
+
+fn frame_on(channel: u8, kind: u8, payload: &[u8]) -> Vec<u8> {
     let size = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&[kind, 0, 1], &size[..], payload, &[FRAME_END]].concat()
+    [&[kind, 0, channel], &size[..], payload, &[FRAME_END]].concat()
+}
+
+/// A content header that announces so many bytes.
+fn announce(channel: u8, bytes: u64) -> Vec<u8> {
+    let mut payload = header(0, &[]);
+    payload[4..12].copy_from_slice(&bytes.to_be_bytes());
+    frame_on(channel, HEADER, &payload)
 }
 
 /// The payload of a content header: flags, then properties.
@@ -66,7 +80,7 @@ fn filtered<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
     room: usize,
 ) -> (Vec<u8>, Result<(), Malformed>) {
-    let (mut guard, mut output, mut window) = (Guard::new(), Vec::new(), vec![0; room]);
+    let (mut guard, mut output, mut window) = (Guard::new(LONGEST), Vec::new(), vec![0; room]);
     for mut piece in pieces {
         loop {
             match guard.filter(piece, &mut window) {
@@ -202,6 +216,54 @@ fn a_body_passes_before_it_is_complete() {
 }
 
 #[test]
+fn a_body_that_is_too_long_is_cut_and_the_next_one_is_not() {
+    let part = vec![b'x'; 60_000];
+    let (body, other) = (frame(BODY, &part), frame_on(2, BODY, &part));
+    let last = frame(BODY, &part[..20_000]);
+    let input = [
+        announce(1, 5 * 60_000).as_slice(),
+        &body,
+        &body,
+        // Another channel, in between, with a body that may pass.
+        &announce(2, 60_000),
+        &body,
+        &other,
+        &body,
+        &body,
+        &announce(1, 60_000),
+        &body,
+    ]
+    .concat();
+    let wanted = [
+        announce(1, LONGEST).as_slice(),
+        &body,
+        &body,
+        &announce(2, 60_000),
+        &body,
+        &other,
+        &last,
+        &announce(1, 60_000),
+        &body,
+    ]
+    .concat();
+    for (size, room) in [(1 << 20, 1 << 20), (7, 1 << 16), (1 << 16, 9), (1, 1)] {
+        let (output, end) = filtered(input.chunks(size), room);
+        assert_eq!(end, Ok(()));
+        assert!(output == wanted, "in pieces of {size}, room for {room}");
+    }
+}
+
+#[test]
+fn the_end_of_a_frame_that_is_dropped_is_looked_at() {
+    let part = vec![b'x'; 200_000];
+    let mut dropped = frame(BODY, b"more");
+    *dropped.last_mut().unwrap() = 9;
+    let head = announce(1, LONGEST + 4);
+    let input = [&head[..], &frame(BODY, &part), &dropped].concat();
+    assert_eq!(whole(&input).1, Err(Malformed::End(9)));
+}
+
+#[test]
 fn a_truncated_stream_gives_what_is_complete() {
     let before = frame(BODY, b"{}");
     let input = [&before[..], &frame(HEADER, &all(Some(&table(9)), None))].concat();
@@ -212,7 +274,7 @@ fn a_truncated_stream_gives_what_is_complete() {
 
 #[test]
 fn a_huge_table_is_not_collected() {
-    let mut guard = Guard::new();
+    let mut guard = Guard::new(LONGEST);
     let size = (FRAME_BYTES as u32).to_be_bytes();
     let start = [&[HEADER, 0, 1], &size[..], &header(1 << 13, &[])].concat();
     let length = (FRAME_BYTES as u32 - 18).to_be_bytes();
@@ -263,7 +325,7 @@ fn what_is_malformed_is_refused_after_what_was_before_it() {
 
 #[test]
 fn there_is_nothing_after_an_error() {
-    let (mut guard, mut window) = (Guard::new(), [0; 64]);
+    let (mut guard, mut window) = (Guard::new(LONGEST), [0; 64]);
     guard.filter(b"\0", &mut window).unwrap_err();
     let more = guard.filter(&frame(BODY, b"{}"), &mut window);
     assert_eq!(more, Err(Malformed::Type(0)));
