@@ -1,8 +1,14 @@
 //! Handlers that are programs: `handlers/<type>/handler.yaml` and what it names. `handlers/README.md`
 //! specifies the protocol.
+//!
+//! With the first program that is started, the process becomes a *child subreaper*: it adopts what
+//! programs leave behind, and ends what belongs to a run that was ended by force. Whatever else a
+//! program of yours starts in the same process must stay in the process's own group, as it does
+//! unless told otherwise, or it is taken for such an orphan.
 
 mod handler;
 mod manifest;
+mod orphans;
 mod output;
 mod process;
 mod progress;

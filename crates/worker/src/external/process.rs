@@ -15,8 +15,9 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::orphans::{self, Run};
 use super::output::{self, Budget, Stream};
-use super::strays::{self, Process, Traces};
+use super::strays::{self, Process, Table, Traces};
 
 /// How long a program may clean up after TERM, before KILL.
 pub(super) const TERM_GRACE: Duration = Duration::from_secs(5);
@@ -79,36 +80,66 @@ impl Launch<'_> {
     /// Starts the program. A file that is just being replaced is tried again.
     pub(super) async fn start(&self) -> io::Result<Running> {
         let mut tries = 0;
-        let child = loop {
+        let (child, leader, run) = loop {
             tries += 1;
-            match self.command().spawn() {
+            match orphans::start(&mut self.command()) {
                 Err(e) if e.kind() == io::ErrorKind::ExecutableFileBusy && tries < 20 => {
                     tokio::time::sleep(LOOK).await;
                 }
                 started => break started?,
             }
         };
-        let leader = child
-            .id()
-            .and_then(|pid| Process::of(i32::try_from(pid).ok()?));
+        let mut tending = JoinSet::new();
+        tending.spawn(orphans::tend());
         Ok(Running {
             child,
-            tree: Tree(Traces {
-                mark: Some(self.mark.to_owned()),
-                leader,
-            }),
+            tree: Tree {
+                traces: Traces {
+                    mark: Some(self.mark.to_owned()),
+                    leader,
+                },
+                run,
+                by_force: true,
+            },
             pipes: JoinSet::new(),
+            _tending: tending,
         })
     }
 }
 
-/// The processes of a run. Dropping it kills them all.
+/// The processes of a run. Dropping it kills them all, and ends the run.
 #[derive(Debug)]
-struct Tree(Traces);
+struct Tree {
+    traces: Traces,
+    run: Run,
+    /// Whether nothing may stay; otherwise what left the group may.
+    by_force: bool,
+}
+
+impl Tree {
+    /// The living ones, given some that are known.
+    fn look(&self, known: &HashSet<Process>) -> HashSet<Process> {
+        look(&self.traces, self.by_force.then_some(self.run), known)
+    }
+}
+
+fn look(traces: &Traces, run: Option<Run>, known: &HashSet<Process>) -> HashSet<Process> {
+    let table = Table::read();
+    orphans::reap(&table);
+    let mut known = known.clone();
+    known.extend(run.iter().flat_map(|run| run.orphans(&table)));
+    table.find(traces, &known)
+}
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        strays::kill_all(&self.0, HashSet::new());
+        if !strays::kill_all(|known| self.look(known)) {
+            tracing::error!(
+                run = self.traces.mark,
+                "processes of a run cannot be killed"
+            );
+        }
+        self.run.ended(self.by_force);
     }
 }
 
@@ -118,6 +149,8 @@ pub(super) struct Running {
     tree: Tree,
     child: Child,
     pipes: JoinSet<()>,
+    /// Ends with the run.
+    _tending: JoinSet<()>,
 }
 
 impl Running {
@@ -153,7 +186,8 @@ impl Running {
         let status = match ended {
             Some(status) => {
                 // A daemon that left the group on purpose may stay; what merely lingers may not.
-                self.tree.0.mark = None;
+                self.tree.traces.mark = None;
+                self.tree.by_force = false;
                 Some(status)
             }
             None => {
@@ -179,22 +213,22 @@ impl Running {
     /// TERM to all, and time to heed it.
     async fn terminate(&mut self) {
         let deadline = Instant::now() + TERM_GRACE;
-        let mut known = find(&self.tree.0, HashSet::new()).await;
+        let mut known = self.find(HashSet::new()).await;
         strays::signal(&known, Signal::SIGTERM);
         while Instant::now() < deadline && !known.is_empty() {
             // Reaps it, so that it does not count as living.
             let _still = tokio::time::timeout(LOOK, self.child.wait()).await;
             tokio::time::sleep(LOOK).await;
-            known = find(&self.tree.0, known).await;
+            known = self.find(known).await;
         }
     }
-}
 
-async fn find(traces: &Traces, known: HashSet<Process>) -> HashSet<Process> {
-    let traces = traces.clone();
-    tokio::task::spawn_blocking(move || strays::find(&traces, &known))
-        .await
-        .unwrap_or_default()
+    async fn find(&self, known: HashSet<Process>) -> HashSet<Process> {
+        let (traces, run) = (self.tree.traces.clone(), self.tree.run);
+        tokio::task::spawn_blocking(move || look(&traces, Some(run), &known))
+            .await
+            .unwrap_or_default()
+    }
 }
 
 /// Kills what a run left behind whose worker died.
@@ -203,6 +237,7 @@ pub(super) async fn clean_up(mark: String) -> bool {
         mark: Some(mark),
         leader: None,
     };
-    let killed = tokio::task::spawn_blocking(move || strays::kill_all(&traces, HashSet::new()));
+    let find = move |known: &HashSet<Process>| Table::read().find(&traces, known);
+    let killed = tokio::task::spawn_blocking(move || strays::kill_all(find));
     killed.await.unwrap_or(false)
 }

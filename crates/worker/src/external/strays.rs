@@ -14,8 +14,9 @@ pub(super) const MARK: &str = "TASKER_RUN";
 /// A process, told apart from a later one with the same number by its start time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Process {
-    pid: i32,
-    started: u64,
+    pub(super) pid: i32,
+    /// In ticks of the kernel's clock since it booted, about 10 ms each.
+    pub(super) started: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -39,21 +40,21 @@ fn stat(pid: i32) -> Option<Stat> {
     })
 }
 
-fn has_mark(pid: i32, mark: &str) -> bool {
-    let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else {
-        // Of another user, or gone.
-        return false;
+/// The run that a process's environment names. `None` also for one of another user, or gone.
+fn mark(pid: i32) -> Option<Vec<u8>> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let value = |variable: &[u8]| {
+        let value = variable
+            .strip_prefix(MARK.as_bytes())?
+            .strip_prefix(b"=")?
+            .to_vec();
+        Some(value)
     };
-    environment.split(|&b| b == 0).any(|variable| {
-        variable
-            .strip_prefix(MARK.as_bytes())
-            .and_then(|rest| rest.strip_prefix(b"="))
-            .is_some_and(|value| value == mark.as_bytes())
-    })
+    environment.split(|&b| b == 0).find_map(value)
 }
 
 /// What the processes of a run have in common.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Traces {
     /// The value of [`MARK`], if marked processes are meant that left the group, too.
     pub(super) mark: Option<String>,
@@ -67,65 +68,102 @@ impl Process {
         let started = stat(pid)?.started;
         Some(Self { pid, started })
     }
+
+    /// Whether its environment names a run, whichever.
+    pub(super) fn is_marked(self) -> bool {
+        mark(self.pid).is_some()
+    }
 }
 
-/// The living processes of a run: those in its process group, those with its mark, those in `known`,
-/// whoever shares a group with one of them, and all their descendants. Never this process itself.
-pub(super) fn find(traces: &Traces, known: &HashSet<Process>) -> HashSet<Process> {
-    let own = std::process::id();
-    let mut table = BTreeMap::new();
-    let mut own_group = None;
-    let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
-    for pid in pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
-        let Some(stat) = stat(pid).filter(|stat| !stat.is_zombie) else {
-            continue;
+/// All processes at a moment, but this one itself. Empty where there is no `/proc`.
+#[derive(Debug)]
+pub(super) struct Table {
+    own_group: Option<i32>,
+    living: BTreeMap<i32, Stat>,
+    /// Children of this process outside of its own group: whatever else a program starts stays in it.
+    pub(super) children: Vec<Process>,
+    /// Those of them that have ended and were not waited for.
+    pub(super) dead_children: Vec<Process>,
+}
+
+impl Table {
+    pub(super) fn read() -> Self {
+        let own = i32::try_from(std::process::id()).ok();
+        let own_group = own.and_then(stat).map(|stat| stat.group);
+        let mut table = Self {
+            own_group,
+            living: BTreeMap::new(),
+            children: Vec::new(),
+            dead_children: Vec::new(),
         };
-        if u32::try_from(pid) == Ok(own) {
-            own_group = Some(stat.group);
-        } else {
-            table.insert(pid, stat);
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        for pid in entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
+            let Some(stat) = stat(pid).filter(|_| Some(pid) != own) else {
+                continue;
+            };
+            let started = stat.started;
+            if Some(stat.parent) == own && Some(stat.group) != own_group {
+                let which = if stat.is_zombie {
+                    &mut table.dead_children
+                } else {
+                    &mut table.children
+                };
+                which.push(Process { pid, started });
+            }
+            if !stat.is_zombie {
+                table.living.insert(pid, stat);
+            }
         }
-    }
-    // If the number of the leader belongs to a later process, so does the group.
-    let leader = traces.leader.filter(|leader| {
         table
-            .get(&leader.pid)
-            .is_none_or(|stat| stat.started == leader.started)
-    });
-    let mut groups: HashSet<i32> = leader.iter().map(|leader| leader.pid).collect();
-    let mut found: HashSet<i32> = HashSet::new();
-    for (&pid, stat) in &table {
-        let started = stat.started;
-        let is_marked = || traces.mark.as_ref().is_some_and(|mark| has_mark(pid, mark));
-        if known.contains(&Process { pid, started }) || is_marked() {
-            found.insert(pid);
-        }
     }
-    loop {
-        groups.extend(
-            found
+
+    /// The living processes of a run: those in its process group, those with its mark, those in
+    /// `known`, whoever shares a group with one of them, and all their descendants.
+    pub(super) fn find(&self, traces: &Traces, known: &HashSet<Process>) -> HashSet<Process> {
+        // If the number of the leader belongs to a later process, so does the group.
+        let leader = traces.leader.filter(|leader| {
+            let now = self.living.get(&leader.pid);
+            now.is_none_or(|stat| stat.started == leader.started)
+        });
+        let mut groups: HashSet<i32> = leader.iter().map(|leader| leader.pid).collect();
+        let mut found: HashSet<i32> = HashSet::new();
+        for (&pid, stat) in &self.living {
+            let started = stat.started;
+            let is_marked = || {
+                let wanted = traces.mark.as_ref().map(String::as_bytes);
+                wanted.is_some() && mark(pid).as_deref() == wanted
+            };
+            if known.contains(&Process { pid, started }) || is_marked() {
+                found.insert(pid);
+            }
+        }
+        loop {
+            groups.extend(
+                found
+                    .iter()
+                    .map(|pid| self.living[pid].group)
+                    .filter(|group| Some(*group) != self.own_group),
+            );
+            let more: Vec<i32> = self
+                .living
                 .iter()
-                .map(|pid| table[pid].group)
-                .filter(|g| Some(*g) != own_group),
-        );
-        let more: Vec<i32> = table
-            .iter()
-            .filter(|(pid, stat)| {
-                let belongs = found.contains(&stat.parent) || groups.contains(&stat.group);
-                belongs && !found.contains(pid)
-            })
-            .map(|(&pid, _)| pid)
-            .collect();
-        if more.is_empty() {
-            break;
+                .filter(|(pid, stat)| {
+                    let belongs = found.contains(&stat.parent) || groups.contains(&stat.group);
+                    belongs && !found.contains(pid)
+                })
+                .map(|(&pid, _)| pid)
+                .collect();
+            if more.is_empty() {
+                break;
+            }
+            found.extend(more);
         }
-        found.extend(more);
+        let process = |pid: i32| Process {
+            pid,
+            started: self.living[&pid].started,
+        };
+        found.into_iter().map(process).collect()
     }
-    let process = |pid: i32| Process {
-        pid,
-        started: table[&pid].started,
-    };
-    found.into_iter().map(process).collect()
 }
 
 /// Signals processes that are still the same ones.
@@ -138,11 +176,12 @@ pub(super) fn signal(processes: &HashSet<Process>, signal: Signal) {
     }
 }
 
-/// Kills all processes of a run that can be found, again until none is left or a few rounds are over:
-/// a process that forks quickly may need more than one. Whether none is left.
-pub(super) fn kill_all(traces: &Traces, mut known: HashSet<Process>) -> bool {
+/// Kills what `find` finds, given what it found before, again until that is nothing or a few rounds
+/// are over: a process that forks quickly may need more than one. Whether nothing is left.
+pub(super) fn kill_all(find: impl Fn(&HashSet<Process>) -> HashSet<Process>) -> bool {
+    let mut known = HashSet::new();
     for _round in 0..40 {
-        known = find(traces, &known);
+        known = find(&known);
         if known.is_empty() {
             return true;
         }
