@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tasker_core::task::RunPolicy;
-use tasker_core::wire::{CancelEntry, Entry, Report, Welcome};
+use tasker_core::wire::{CancelEntry, Entry, RefusalReason, Report, Welcome};
 use tasker_core::{BootId, ResponseState, TaskUid, errnr};
 
 use crate::journal::{HadBefore, Index, Phase, Record, Tombstone, unix_ms};
@@ -38,6 +38,8 @@ pub(crate) enum Effect {
 pub(crate) struct Claims {
     pub(crate) records: Vec<Record>,
     pub(crate) effects: Vec<Effect>,
+    /// What of it is not run.
+    pub(crate) refused: Vec<RefusalReason>,
     /// What earlier items of the batch did: the attempt, and whether it was cancelled.
     seen: HashMap<TaskUid, Seen>,
 }
@@ -59,7 +61,8 @@ pub(crate) fn decide(
     let mut claims = Claims::default();
     for item in items {
         match item {
-            Item::Refused(report) => claims.effects.push(Effect::Say(report)),
+            Item::Refused(report) => claims.say(report),
+            Item::Nameless => claims.refused.push(RefusalReason::BadEntry),
             Item::Task(entry, refusal) => claims.task(index, now, entry, refusal),
             Item::Cancel(cancel) => claims.cancel(index, cancel),
             // A welcome to an earlier start says nothing about this one.
@@ -80,6 +83,13 @@ impl Claims {
         })
     }
 
+    /// Answers for what is not run.
+    fn say(&mut self, report: Report) {
+        let reason = report.errnr.and_then(RefusalReason::of_errnr);
+        self.refused.extend(reason);
+        self.effects.push(Effect::Say(report));
+    }
+
     fn task(
         &mut self,
         index: &Index,
@@ -95,8 +105,14 @@ impl Claims {
         } = entry;
         let seen = self.seen(index, uid);
         if attempt <= seen.attempt {
-            let known = index.get(uid).filter(|known| known.phase == Phase::Claimed);
-            if let Some(known) = known {
+            let known = index.get(uid);
+            let is_replay = known.is_some_and(|known| known.phase == Phase::Had);
+            self.refused.push(if is_replay {
+                RefusalReason::Replayed
+            } else {
+                RefusalReason::Known
+            });
+            if let Some(known) = known.filter(|known| known.phase == Phase::Claimed) {
                 // If the effects of the claim were lost to a failing disk, this makes up for it.
                 let (attempt, run_policy) = (known.attempt, known.run_policy);
                 self.effects.push(Effect::Queue {
@@ -110,7 +126,7 @@ impl Claims {
             return;
         }
         if seen.is_cancelled {
-            self.effects.push(Effect::Say(cancelled(uid, attempt)));
+            self.say(cancelled(uid, attempt));
             return;
         }
         let refusal = refusal.or_else(|| {
@@ -128,14 +144,12 @@ impl Claims {
                     errnr: errnr::BAD_ENTRY,
                     errmsg,
                 };
-                self.effects
-                    .push(Effect::Say(rejected(uid, attempt, refusal)));
+                self.say(rejected(uid, attempt, refusal));
                 return;
             }
         };
         if let Some(refusal) = refusal {
-            self.effects
-                .push(Effect::Say(rejected(uid, attempt, refusal)));
+            self.say(rejected(uid, attempt, refusal));
             return;
         }
         self.records.push(record);

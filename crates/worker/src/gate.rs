@@ -12,20 +12,30 @@ struct Welcomed {
     at: Instant,
 }
 
+impl Welcomed {
+    fn by_now(self) -> DateTime<Utc> {
+        self.now + TimeDelta::from_std(self.at.elapsed()).unwrap_or_default()
+    }
+}
+
 /// Shut at the start; opened by the welcome or, with less trust, by the end of patience.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    /// Whether the journal had ever been welcomed when the worker started.
-    was_welcomed: bool,
+    /// What the journal says of an earlier welcome; none if it had never been welcomed when the worker
+    /// started.
+    before: Option<Welcomed>,
     patience_ends: Instant,
     welcomed: Mutex<Option<Welcomed>>,
 }
 
 impl Gate {
-    pub(crate) fn new(was_welcomed: bool, patience: Duration) -> Self {
+    /// `last_welcome` is the ledger's clock in the last welcome that the journal knows: an earlier time
+    /// than now, by that clock.
+    pub(crate) fn new(last_welcome: Option<DateTime<Utc>>, patience: Duration) -> Self {
+        let at = Instant::now();
         Self {
-            was_welcomed,
-            patience_ends: Instant::now() + patience,
+            before: last_welcome.map(|now| Welcomed { now, at }),
+            patience_ends: at + patience,
             welcomed: Mutex::new(None),
         }
     }
@@ -48,7 +58,7 @@ impl Gate {
     /// Whether the ledger may know tasks of this endpoint that the journal does not: then nothing is
     /// reported before the welcome, so that `had` cannot mean this journal's own claims.
     pub(crate) fn is_fresh(&self) -> bool {
-        !self.was_welcomed && !self.is_welcomed()
+        self.before.is_none() && !self.is_welcomed()
     }
 
     /// Whether a task of this policy may start now.
@@ -57,7 +67,7 @@ impl Gate {
             return true;
         }
         let is_patience_over = Instant::now() >= self.patience_ends;
-        is_patience_over && (self.was_welcomed || policy == RunPolicy::Idempotent)
+        is_patience_over && (self.before.is_some() || policy == RunPolicy::Idempotent)
     }
 
     /// When [`may_start`](Self::may_start) changes by itself.
@@ -68,13 +78,16 @@ impl Gate {
     /// The ledger's clock: that of the welcome and what has passed since, by a clock that nobody
     /// sets. `None` before the welcome.
     pub(crate) fn ledger_now(&self) -> Option<DateTime<Utc>> {
-        let welcomed = self.welcomed()?;
-        Some(welcomed.now + TimeDelta::from_std(welcomed.at.elapsed()).unwrap_or_default())
+        Some(self.welcomed()?.by_now())
     }
 
-    /// The ledger's clock; before the welcome the endpoint's own.
+    /// The ledger's clock. Before the welcome the endpoint's own, unless it is behind what the ledger
+    /// said to an earlier start: a host may have no clock, and what is over stays over.
     pub(crate) fn now(&self) -> DateTime<Utc> {
-        self.ledger_now().unwrap_or_else(Utc::now)
+        self.ledger_now().unwrap_or_else(|| {
+            let own = Utc::now();
+            self.before.map_or(own, |before| own.max(before.by_now()))
+        })
     }
 }
 
@@ -85,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_journal_that_was_never_welcomed_keeps_once_back_without_limit() {
-        let fresh = Gate::new(false, Duration::ZERO);
+        let fresh = Gate::new(None, Duration::ZERO);
         assert!(fresh.is_fresh() && fresh.may_start(Idempotent) && !fresh.may_start(Once));
         fresh.welcome(Utc::now());
         assert!(!fresh.is_fresh() && fresh.may_start(Once));
@@ -93,17 +106,25 @@ mod tests {
 
     #[test]
     fn patience_opens_for_a_known_journal() {
-        let patient = Gate::new(true, Duration::from_secs(3600));
+        let patient = Gate::new(Some(Utc::now()), Duration::from_secs(3600));
         assert!(!patient.is_fresh() && !patient.may_start(Idempotent) && !patient.may_start(Once));
-        let impatient = Gate::new(true, Duration::ZERO);
+        let impatient = Gate::new(Some(Utc::now()), Duration::ZERO);
         assert!(impatient.may_start(Idempotent) && impatient.may_start(Once));
     }
 
     #[test]
     fn the_clock_is_the_ledgers() {
-        let gate = Gate::new(true, Duration::ZERO);
-        let ledger = Utc::now() + TimeDelta::days(400);
-        gate.welcome(ledger);
-        assert!(gate.now() >= ledger && gate.now() < ledger + TimeDelta::minutes(1));
+        let (day, minute) = (TimeDelta::days(1), TimeDelta::minutes(1));
+        let is = |gate: &Gate, time| gate.now() >= time && gate.now() < time + minute;
+        let own = Utc::now();
+        assert!(is(&Gate::new(None, Duration::ZERO), own));
+        assert!(is(&Gate::new(Some(own - day), Duration::ZERO), own));
+        let gate = Gate::new(Some(own + day), Duration::ZERO);
+        assert!(is(&gate, own + day) && gate.ledger_now().is_none());
+        // Its present word counts, also if it takes back an earlier one.
+        for ledger in [own + day * 400, own - day * 400] {
+            gate.welcome(ledger);
+            assert!(is(&gate, ledger));
+        }
     }
 }

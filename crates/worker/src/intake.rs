@@ -1,12 +1,12 @@
 //! The consume loop around steps 5 and 6: take, claim, acknowledge, and what follows.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use tasker_core::backoff::Backoff;
 use tasker_core::broker::{BrokerError, Consumer, Delivery, Queue};
+use tasker_core::fault::{self, Point, Protection};
 use tasker_core::task::RunPolicy;
-use tasker_core::wire::WireError;
+use tasker_core::wire::{RefusalReason, WireError};
 use tasker_core::{ResponseState, errnr};
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +39,6 @@ enum Left {
 /// Consumes until told to stop; then gives back what is not claimed.
 pub(crate) async fn intake(shared: &Shared, stop: &CancellationToken) {
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-    let mut dead = DeadLetters::default();
     let mut was_denied = false;
     let mut was_lost = false;
     shared.outbox.hello();
@@ -60,7 +59,7 @@ pub(crate) async fn intake(shared: &Shared, stop: &CancellationToken) {
                     );
                 }
                 backoff.reset();
-                drink(shared, consumer, stop, &mut dead).await
+                drink(shared, consumer, stop).await
             }
             Err(error) => Left::Lost(error),
         };
@@ -151,12 +150,7 @@ async fn journal(shared: &Shared) {
     }
 }
 
-async fn drink(
-    shared: &Shared,
-    mut consumer: Box<dyn Consumer>,
-    stop: &CancellationToken,
-    dead: &mut DeadLetters,
-) -> Left {
+async fn drink(shared: &Shared, mut consumer: Box<dyn Consumer>, stop: &CancellationToken) -> Left {
     let left = loop {
         // The welcome stands behind the tasks in the same queue. As long as nothing may run before it,
         // a full window would keep it out for ever; what the inbox holds is the bound then.
@@ -170,7 +164,7 @@ async fn drink(
             batch = consumer.next(usize::from(shared.settings.prefetch)) => batch,
         };
         let served = match batch {
-            Ok(batch) => serve(shared, consumer.as_mut(), batch, dead).await,
+            Ok(batch) => serve(shared, consumer.as_mut(), batch).await,
             Err(error) => Err(Left::Lost(error)),
         };
         if let Err(left) = served {
@@ -187,7 +181,6 @@ async fn serve(
     shared: &Shared,
     consumer: &mut dyn Consumer,
     batch: Vec<Delivery>,
-    dead: &mut DeadLetters,
 ) -> Result<(), Left> {
     let me = Me {
         endpoint: &shared.settings.endpoint,
@@ -203,7 +196,7 @@ async fn serve(
                 readable = Some(delivery.tag);
             }
             Err(error) => {
-                dead.count(shared, &delivery, &error);
+                dead_letter(shared, &delivery, &error);
                 consumer.reject(delivery.tag).await.map_err(Left::Lost)?;
             }
         }
@@ -212,13 +205,28 @@ async fn serve(
     let claims = shared
         .journal
         .peek(|index| decide(index, shared.boot, now, items));
+    let mut unacked = readable;
+    if fault::is_left_out(Protection::AckAfterClaim)
+        && let Some(tag) = unacked.take()
+    {
+        consumer.ack_through(tag).await.map_err(Left::Lost)?;
+    }
+    if readable.is_some() {
+        fault::reach(Point::BeforeClaim);
+    }
     if shared.journal.write(claims.records).await.is_err() {
         return Err(Left::JournalRefuses);
     }
-    let acked = match readable {
+    if readable.is_some() {
+        fault::reach(Point::AfterClaim);
+    }
+    let acked = match unacked {
         Some(tag) => consumer.ack_through(tag).await,
         None => Ok(()),
     };
+    for reason in claims.refused {
+        shared.refusals.count(reason);
+    }
     // Claimed is claimed, whether the broker learned of it or not.
     for effect in claims.effects {
         follow(shared, effect).await;
@@ -254,28 +262,19 @@ async fn follow(shared: &Shared, effect: Effect) {
     }
 }
 
-/// How many messages could not be read, by reason.
-#[derive(Debug, Default)]
-struct DeadLetters {
-    counts: HashMap<&'static str, u64>,
-}
-
-impl DeadLetters {
-    fn count(&mut self, shared: &Shared, delivery: &Delivery, error: &WireError) {
-        let reason = error.reason();
-        let count = self.counts.entry(reason).or_default();
-        *count += 1;
-        // Once for each doubling: a flood of bad messages must not become a flood of lines.
-        if count.is_power_of_two() {
-            tracing::warn!(
-                "task.type" = %shared.settings.task_type,
-                endpoint = %shared.settings.endpoint,
-                message_id = delivery.message_id,
-                reason,
-                count,
-                %error,
-                "a message cannot be read and goes to the dead-letter queue"
-            );
-        }
+fn dead_letter(shared: &Shared, delivery: &Delivery, error: &WireError) {
+    let reason = RefusalReason::from(error);
+    let count = shared.refusals.count(reason);
+    // Once for each doubling: a flood of bad messages must not become a flood of lines.
+    if count.is_power_of_two() {
+        tracing::warn!(
+            "task.type" = %shared.settings.task_type,
+            endpoint = %shared.settings.endpoint,
+            message_id = delivery.message_id,
+            reason = reason.as_str(),
+            count,
+            %error,
+            "a message cannot be read and goes to the dead-letter queue"
+        );
     }
 }

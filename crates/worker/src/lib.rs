@@ -12,7 +12,8 @@
 //! * `report` (step 8): what became of tasks, one message at a time, until the broker confirms it
 //!
 //! Beside it: `journal` (the disk), `desk` (queue and runs), `outbox` (what is to be reported), `gate`
-//! (welcome and the ledger's clock), `recover` (what an earlier start left), `presence` (heartbeats).
+//! (welcome and the ledger's clock), `recover` (what an earlier start left), `presence` (heartbeats),
+//! `refusals` (counted for the operator).
 //!
 //! # Handlers
 //!
@@ -30,6 +31,7 @@ mod outbox;
 mod outcome;
 mod presence;
 mod recover;
+mod refusals;
 pub mod registry;
 mod report;
 mod rest;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tasker_core::backoff::Backoff;
+use tasker_core::fault::{self, Point};
 use tasker_core::handler::Stop;
 use tasker_core::task::RunPolicy;
-use tasker_core::wire::WireTask;
+use tasker_core::wire::{RefusalReason, WireTask};
 use tasker_core::{ResponseState, TaskUid, errnr};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::claim::expired;
 use crate::desk::Taken;
 use crate::job::{Assignment, perform};
-use crate::journal::{End, Known, Phase, Record, Released, Start, unix_ms};
+use crate::journal::{End, JournalError, Known, Phase, Record, Released, Start, unix_ms};
 use crate::outcome::{Ended, Outcome, judge};
 use crate::settings::WorkerError;
 use crate::worker::Shared;
@@ -98,9 +99,15 @@ async fn start(shared: &Arc<Shared>, taken: Taken, known: Known) {
         };
         return finish(shared, uid, &known, outcome, None).await;
     }
-    let Some((task, known)) = journal_start(shared, uid, &known).await else {
+    let task = match shared.journal.task(uid).await {
+        Ok(Some(task)) => task,
+        Ok(None) | Err(JournalError::Closed) => return,
+        Err(error) => return unreadable(shared, uid, &known, &error).await,
+    };
+    let Some(known) = journal_start(shared, uid, &known).await else {
         return;
     };
+    fault::reach(Point::AfterStart);
     let began = known.since;
     shared.outbox.tell(uid);
     let Ok(task) = WireTask::parse(&task) else {
@@ -129,13 +136,30 @@ async fn start(shared: &Arc<Shared>, taken: Taken, known: Known) {
     finish(shared, uid, &known, outcome, Some(began.elapsed())).await;
 }
 
-/// Writes START and returns the task with what is known after it; `None` if the journal refused
-/// until the worker was told to stop, or no longer has the task.
-async fn journal_start(
-    shared: &Shared,
-    uid: TaskUid,
-    known: &Known,
-) -> Option<(bytes::Bytes, Known)> {
+/// Ends a task that the disk no longer holds as it was claimed: waiting for it would keep its place
+/// from others for ever.
+async fn unreadable(shared: &Shared, uid: TaskUid, known: &Known, error: &JournalError) {
+    tracing::error!(
+        "task.uid" = %uid,
+        "task.type" = %shared.settings.task_type,
+        endpoint = %shared.settings.endpoint,
+        %error,
+        "a claimed task cannot be read back from the journal and is not run"
+    );
+    let outcome = if known.run == 0 {
+        Outcome {
+            errmsg: Some("the task cannot be read back from the journal".to_owned()),
+            ..Outcome::of(ResponseState::Rejected, errnr::BAD_ENTRY)
+        }
+    } else {
+        Outcome::of(ResponseState::Interrupted, errnr::INTERRUPTED)
+    };
+    finish(shared, uid, known, outcome, None).await;
+}
+
+/// Writes START and returns what is known after it; `None` if the journal refused until the worker
+/// was told to stop, or the attempt was replaced.
+async fn journal_start(shared: &Shared, uid: TaskUid, known: &Known) -> Option<Known> {
     // START without END, and not by this worker: that run died.
     let died = u32::from(known.phase == Phase::Started);
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
@@ -147,21 +171,11 @@ async fn journal_start(
             cut_off: known.cut_off + died,
             at: unix_ms(),
         };
-        let task = match shared.journal.task(uid).await {
-            Ok(task) => shared
-                .journal
-                .write(vec![Record::Start(start)])
-                .await
-                .map(|()| task),
-            Err(error) => Err(error),
-        };
-        match task {
+        match shared.journal.write(vec![Record::Start(start)]).await {
             // The attempt may have been replaced by a later one while the record was written.
-            Ok(task) => {
+            Ok(()) => {
                 let now = shared.journal.known(uid)?;
-                return task
-                    .filter(|_| now.attempt == known.attempt)
-                    .map(|task| (task, now));
+                return (now.attempt == known.attempt).then_some(now);
             }
             // The journal says aloud that it refuses.
             Err(_) => {
@@ -200,7 +214,12 @@ pub(crate) async fn finish(
         errnr = end.errnr,
         "a task ended"
     );
+    let refused = (end.state == ResponseState::Rejected).then_some(end.errnr);
     write(shared, Record::End(end)).await;
+    if let Some(reason) = refused.and_then(RefusalReason::of_errnr) {
+        shared.refusals.count(reason);
+    }
+    fault::reach(Point::AfterEnd);
     shared.outbox.tell(uid);
 }
 

@@ -27,6 +27,8 @@ pub(crate) enum Item {
     Task(Entry, Option<Refusal>),
     /// An answer that needs no journal: the same delivery would be answered in the same way again.
     Refused(Report),
+    /// An entry that cannot be answered, because it does not say what it is.
+    Nameless,
     Cancel(CancelEntry),
     Welcome(Welcome),
 }
@@ -58,11 +60,13 @@ pub(crate) fn take(body: &[u8], me: Me<'_>) -> Result<Vec<Item>, WireError> {
                     "an entry without a readable identity is skipped"
                 );
                 unreadable = Some(bad.errmsg);
+                items.push(Item::Nameless);
             }
         }
     }
-    let is_nothing_else =
-        items.is_empty() && envelope.entries.is_empty() && envelope.cancel.is_empty();
+    let is_nothing_else = items.iter().all(|item| matches!(item, Item::Nameless))
+        && envelope.entries.is_empty()
+        && envelope.cancel.is_empty();
     if let (Some(errmsg), true, None) = (unreadable, is_nothing_else, &envelope.welcome) {
         return Err(WireError::Shape(format!("no entry can be read: {errmsg}")));
     }

@@ -17,6 +17,7 @@ use crate::journal::{Index, Journal};
 use crate::outbox::Outbox;
 use crate::presence::presence;
 use crate::recover::recover;
+use crate::refusals::Refusals;
 use crate::report::report;
 use crate::run::dispatch;
 use crate::settings::{Drained, WorkerError, WorkerSettings};
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) journal: Journal,
     pub(crate) desk: Desk,
     pub(crate) outbox: Outbox,
+    pub(crate) refusals: Refusals,
     pub(crate) gate: Gate,
     pub(crate) boot: BootId,
     pub(crate) stop: CancellationToken,
@@ -103,15 +105,16 @@ pub async fn run(
     );
     let opened = tokio::task::spawn_blocking(move || Journal::open(&dir, &task_type, &endpoint));
     let journal = opened.await.map_err(|_| WorkerError::Part("journal"))??;
-    let was_welcomed = journal.peek(Index::was_welcomed);
+    let last_welcome = journal.peek(Index::ledger_now);
     let shared = Arc::new(Shared {
-        gate: Gate::new(was_welcomed, settings.welcome_patience),
+        gate: Gate::new(last_welcome, settings.welcome_patience),
         settings,
         handler,
         broker,
         journal,
         desk: Desk::default(),
         outbox: Outbox::default(),
+        refusals: Refusals::default(),
         boot: BootId::mint(),
         stop: stop.child_token(),
     });

@@ -11,7 +11,7 @@ use tasker_core::wire::Had;
 use super::file::JournalFile;
 use super::frame::{Frame, HEADER, Span};
 use super::index::{Index, Known, Phase};
-use super::record::{HadBefore, Record, Released, Start, Tombstone, unix_ms};
+use super::record::{End, HadBefore, Record, Released, Start, Tombstone, unix_ms};
 
 /// How many bytes of records go into one frame.
 const FRAME_BYTES: usize = 1 << 20;
@@ -73,13 +73,24 @@ pub(super) fn rewrite(
     }
     let mut moved = Vec::new();
     for (uid, known) in index.in_order() {
-        let mut copy = |span: Option<Span>| match span {
-            Some(span) => out.add(&old.read(span)?).map(Some),
-            None => Ok(None),
-        };
         let (claim, end) = match known.phase {
-            Phase::Claimed | Phase::Started => (copy(known.claim)?, None),
-            Phase::Ended(_) => (None, copy(known.end)?),
+            Phase::Claimed | Phase::Started => match known.claim {
+                Some(span) => (Some(out.add(&old.read(span)?)?), None),
+                None => (None, None),
+            },
+            Phase::Ended(state) => {
+                let json = match known.end.map(|span| old.read(span)) {
+                    Some(Ok(json)) => json,
+                    // Its loss must not keep all others in a damaged file.
+                    damaged => {
+                        if let Some(Err(error)) = damaged {
+                            tell_unreadable(old.path(), uid, &error);
+                        }
+                        Record::End(End::unreadable(uid, known, state)).encode()
+                    }
+                };
+                (None, Some(out.add(&json)?))
+            }
             Phase::Had | Phase::Tombstone => (None, None),
         };
         moved.push((uid, claim, end));
@@ -89,6 +100,16 @@ pub(super) fn rewrite(
     }
     out.flush()?;
     Ok((moved, out.len))
+}
+
+/// Says that the answer of a task is lost.
+pub(super) fn tell_unreadable(journal: &Path, uid: TaskUid, error: &dyn std::fmt::Display) {
+    tracing::error!(
+        journal = %journal.display(),
+        "task.uid" = %uid,
+        %error,
+        "the answer of a task cannot be read back from the journal; its state is reported without it"
+    );
 }
 
 /// What has to be said of a task besides its claim or end.

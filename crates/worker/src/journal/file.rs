@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use tasker_core::fault::{self, Protection};
 use tasker_core::{EndpointName, JournalUid, TaskType};
 
 use super::JournalError;
@@ -12,6 +13,7 @@ use super::compact;
 use super::frame::{Frame, Span, any_frame_after, read_frame, records};
 use super::index::Index;
 use super::record::{Head, Record, VERSION};
+use super::synced::Synced;
 
 /// A file that has grown by this much, and to twice its size, is written anew.
 const GROWTH: u64 = 4 << 20;
@@ -26,6 +28,7 @@ pub(super) struct JournalFile {
     /// The length after it was last written anew.
     base: u64,
     head: Head,
+    synced: Synced,
     _lock: File,
 }
 
@@ -67,6 +70,7 @@ impl JournalFile {
             .write(true)
             .open(&path)
             .map_err(|e| JournalError::io(&path, e))?;
+        let synced = Synced::beside(&path).map_err(|e| JournalError::io(&path, e))?;
         let (head, mut index, len) = read(&path, &file)?;
         if (&head.task_type, &head.endpoint) != (task_type, endpoint) {
             let owner = format!("{}.{}", head.task_type, head.endpoint);
@@ -81,8 +85,17 @@ impl JournalFile {
             len,
             base: len,
             head,
+            synced,
             _lock: lock,
         };
+        if is_there {
+            // A worker that was killed may have left records that it had not synced. From here on
+            // they count, so they must be on the disk.
+            file.sync()
+        } else {
+            file.synced.note(len)
+        }
+        .map_err(|e| JournalError::io(&file.path, e))?;
         if compact::live_bytes(&index) * 2 + 4096 < len {
             file.compact(&mut index)
                 .map_err(|e| JournalError::io(&file.path, e))?;
@@ -102,23 +115,39 @@ impl JournalFile {
     pub(super) fn append(&mut self, frame: Frame) -> io::Result<u64> {
         let bytes = frame.seal();
         let at = self.len;
+        self.len += bytes.len() as u64;
         let written = self
             .file
             .write_all_at(&bytes, at)
-            .and_then(|()| self.file.sync_data());
+            .and_then(|()| self.sync());
         if let Err(error) = written {
+            self.len = at;
             // Whatever part of it reached the file must not stand behind the next frame's place. If
             // this fails too, the next frame overwrites it or the next start cuts it off.
             return Err(self.file.set_len(at).err().unwrap_or(error));
         }
-        self.len += bytes.len() as u64;
         Ok(at)
     }
 
-    /// The JSON of a record.
+    /// Everything up to `len` is on the disk when this returns.
+    fn sync(&self) -> io::Result<()> {
+        if fault::is_left_out(Protection::JournalFsync) {
+            return Ok(());
+        }
+        self.file.sync_data()?;
+        self.synced.note(self.len)
+    }
+
+    /// The JSON of a record. An error if it is not what was written.
     pub(super) fn read(&self, span: Span) -> io::Result<Vec<u8>> {
         let mut json = vec![0; span.len as usize];
         self.file.read_exact_at(&mut json, span.offset)?;
+        if crc32fast::hash(&json) != span.crc {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a record is damaged",
+            ));
+        }
         Ok(json)
     }
 
@@ -143,7 +172,7 @@ impl JournalFile {
         for (uid, claim, end) in moved {
             index.moved(uid, claim, end);
         }
-        Ok(())
+        self.synced.note(len)
     }
 
     /// For tests of a disk that refuses to be written.

@@ -17,11 +17,13 @@ const MAX_BODY: usize = 64 << 20;
 /// How much is searched at once for a frame behind a bad one.
 const WINDOW: usize = 1 << 20;
 
-/// Where the JSON of a record lies in the file.
+/// Where the JSON of a record lies in the file, and what it must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(super) offset: u64,
     pub(super) len: u32,
+    /// The CRC-32 of the JSON, kept in memory: a record is read again long after its frame was checked.
+    pub(super) crc: u32,
 }
 
 /// A frame that is being filled.
@@ -53,7 +55,8 @@ impl Frame {
         self.bytes.extend_from_slice(&len.to_le_bytes());
         let offset = self.bytes.len() as u64;
         self.bytes.extend_from_slice(json);
-        Span { offset, len }
+        let crc = crc32fast::hash(json);
+        Span { offset, len, crc }
     }
 
     /// The bytes to write.
@@ -112,6 +115,7 @@ pub(super) fn records(body: &[u8], offset: u64) -> Option<Vec<(Span, &[u8])>> {
         let span = Span {
             offset: offset + (HEADER + at) as u64,
             len,
+            crc: crc32fast::hash(json),
         };
         found.push((span, json));
         at += len as usize;

@@ -100,14 +100,9 @@ impl Index {
         self.open_bytes
     }
 
-    /// Whether the ledger ever answered a hello of this journal.
-    pub(crate) const fn was_welcomed(&self) -> bool {
-        self.welcomed.is_some()
-    }
-
     /// The ledger's clock, or a time before it: a welcome that was read from the file may be old. Not
     /// taken from the endpoint's own clock, so that nothing is forgotten early if that is wrong.
-    pub(super) fn ledger_now(&self) -> Option<DateTime<Utc>> {
+    pub(crate) fn ledger_now(&self) -> Option<DateTime<Utc>> {
         let (now, read) = self.welcomed?;
         Some(now + TimeDelta::from_std(read.elapsed()).ok()?)
     }
@@ -238,6 +233,13 @@ impl Index {
         if let Some(known) = self.tasks.get_mut(&uid) {
             known.claim = claim;
             known.end = end;
+        }
+    }
+
+    /// The record of an end cannot be read any more.
+    pub(super) fn lost_end(&mut self, uid: TaskUid) {
+        if let Some(known) = self.tasks.get_mut(&uid) {
+            known.end = None;
         }
     }
 

@@ -10,6 +10,7 @@ mod file;
 mod frame;
 mod index;
 mod record;
+mod synced;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -93,7 +94,7 @@ enum Request {
     },
     Ends {
         uids: Vec<TaskUid>,
-        reply: oneshot::Sender<Result<Vec<Option<End>>, JournalError>>,
+        reply: oneshot::Sender<Vec<Option<End>>>,
     },
 }
 
@@ -183,11 +184,12 @@ impl Journal {
         answer.await.map_err(|_| JournalError::Closed)?
     }
 
-    /// What came of tasks, in the same order; `None` for those that have not ended.
+    /// What came of tasks, in the same order; `None` for those that have not ended. An end that cannot
+    /// be read back is told without its answer: it must not hold back the others.
     pub(crate) async fn ends(&self, uids: Vec<TaskUid>) -> Result<Vec<Option<End>>, JournalError> {
         let (reply, answer) = oneshot::channel();
         self.ask(Request::Ends { uids, reply }).await?;
-        answer.await.map_err(|_| JournalError::Closed)?
+        answer.await.map_err(|_| JournalError::Closed)
     }
 
     async fn ask(&self, request: Request) -> Result<(), JournalError> {

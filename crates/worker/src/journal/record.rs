@@ -4,7 +4,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tasker_core::wire::{Had, WireTask};
-use tasker_core::{EndpointName, JournalUid, ResponseState, TaskType, TaskUid};
+use tasker_core::{EndpointName, JournalUid, ResponseState, TaskType, TaskUid, errnr};
+
+use super::index::Known;
 
 /// The version that this release writes, and the only one that it reads.
 pub(super) const VERSION: u32 = 1;
@@ -62,6 +64,25 @@ pub(crate) struct End {
     pub(crate) elapsed_ms: Option<u64>,
     pub(crate) expires_at: DateTime<Utc>,
     pub(crate) at: i64,
+}
+
+impl End {
+    /// What is left of an end whose record cannot be read any more.
+    pub(super) fn unreadable(uid: TaskUid, known: &Known, state: ResponseState) -> Self {
+        let age = i64::try_from(known.since.elapsed().as_millis()).unwrap_or(0);
+        Self {
+            uid,
+            attempt: known.attempt,
+            run: known.run,
+            state,
+            errnr: errnr::GENERAL,
+            errmsg: Some("the answer cannot be read back from the journal".to_owned()),
+            payload: None,
+            elapsed_ms: None,
+            expires_at: known.expires_at,
+            at: unix_ms() - age,
+        }
+    }
 }
 
 /// The task is cancelled, whether it has come or not.

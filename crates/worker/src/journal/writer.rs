@@ -6,9 +6,10 @@ use bytes::Bytes;
 use tasker_core::TaskUid;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::compact;
 use super::file::JournalFile;
 use super::frame::Frame;
-use super::index::Index;
+use super::index::{Index, Phase};
 use super::record::{End, Record};
 use super::{JournalError, Request};
 
@@ -139,14 +140,20 @@ impl Writer {
         }
     }
 
-    fn answer(&self, read: Request) {
+    fn answer(&mut self, read: Request) {
         match read {
             Request::Task { uid, reply } => {
                 let _gone = reply.send(self.task(uid)).is_err();
             }
             Request::Ends { uids, reply } => {
-                let ends = uids.into_iter().map(|uid| self.end(uid)).collect();
+                let mut is_damaged = false;
+                let mut end = |uid| self.end(uid, &mut is_damaged);
+                let ends = uids.into_iter().map(&mut end).collect();
                 let _gone = reply.send(ends).is_err();
+                if is_damaged {
+                    // A start would refuse the file as it is.
+                    self.compact();
+                }
             }
             Request::Write { .. } | Request::Note(_) => {}
         }
@@ -165,12 +172,22 @@ impl Writer {
         })
     }
 
-    fn end(&self, uid: TaskUid) -> Result<Option<End>, JournalError> {
-        let span = lock(&self.index).get(uid).and_then(|known| known.end);
-        Ok(match span.map(|span| self.record(span)).transpose()? {
-            Some(Record::End(end)) => Some(end),
-            _ => None,
-        })
+    fn end(&self, uid: TaskUid, is_damaged: &mut bool) -> Option<End> {
+        let known = lock(&self.index).get(uid)?.clone();
+        let Phase::Ended(state) = known.phase else {
+            return None;
+        };
+        match known.end.map(|span| self.record(span)) {
+            Some(Ok(Record::End(end))) => return Some(end),
+            Some(Err(error)) => {
+                compact::tell_unreadable(self.file.path(), uid, &error);
+                // Said once.
+                lock(&self.index).lost_end(uid);
+                *is_damaged = true;
+            }
+            Some(Ok(_)) | None => {}
+        }
+        Some(End::unreadable(uid, &known, state))
     }
 
     fn record(&self, span: super::frame::Span) -> Result<Record, JournalError> {

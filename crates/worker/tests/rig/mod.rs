@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::value::RawValue;
 use tasker_broker::local::LocalBroker;
 use tasker_core::broker::{Address, Broker, Message, Queue};
@@ -271,6 +271,10 @@ impl Sent {
             attempt,
             ..self.clone()
         }
+    }
+
+    pub fn expires_at(&self) -> DateTime<Utc> {
+        WireTask::parse(&self.task).unwrap().expires_at
     }
 
     pub fn entry(&self) -> EntryRef<'_> {

@@ -153,3 +153,66 @@ async fn a_disk_that_refuses_is_an_error_and_nothing_counts_until_it_is_written(
     drop(writer);
     assert!(place.file().unwrap().index.get(uid).is_some());
 }
+
+/// Where a record's JSON holds this text in the file.
+fn position(place: &Place, text: &str) -> u64 {
+    let bytes = std::fs::read(place.path()).unwrap();
+    let found = bytes.windows(text.len()).position(|w| w == text.as_bytes());
+    found.unwrap() as u64
+}
+
+#[tokio::test]
+async fn a_damaged_answer_is_told_without_it_and_the_file_heals() {
+    let place = Place::new();
+    let journal = place.open().unwrap();
+    let (a, b, c) = (TaskUid::mint(), TaskUid::mint(), TaskUid::mint());
+    for (uid, reply) in [(a, "\"apples\""), (b, "\"pears\""), (c, "\"plums\"")] {
+        let records = vec![claim(uid, 1), start(uid, 1, 1), end(uid, 1, 1, reply)];
+        journal.write(records).await.unwrap();
+    }
+    // Once so that it is no JSON any more, once so that it is, but another answer.
+    place.flip(position(&place, "\"apples"));
+    place.flip(position(&place, "lums\""));
+    let ends = journal.ends(vec![a, b, c, TaskUid::mint()]).await.unwrap();
+    let told: Vec<_> = ends
+        .iter()
+        .map(|end| {
+            let end = end.as_ref()?;
+            let payload = end.payload.as_ref().map(|p| p.get());
+            Some((end.uid, end.attempt, end.run, end.state, end.errnr, payload))
+        })
+        .collect();
+    let succeeded = ResponseState::Succeeded;
+    assert_eq!(
+        told,
+        [
+            Some((a, 1, 1, succeeded, 1, None)),
+            Some((b, 1, 1, succeeded, 0, Some("\"pears\""))),
+            Some((c, 1, 1, succeeded, 1, None)),
+            None,
+        ]
+    );
+    let errmsg = ends[0].as_ref().unwrap().errmsg.as_deref().unwrap();
+    assert!(errmsg.contains("cannot be read back"), "{errmsg}");
+    // The next start would have refused the damaged file.
+    drop(journal);
+    let journal = place.reopen();
+    let ends = journal.ends(vec![a, b]).await.unwrap();
+    assert_eq!(ends[0].as_ref().unwrap().errmsg.as_deref(), Some(errmsg));
+    let pears = ends[1].as_ref().unwrap().payload.as_ref().unwrap();
+    assert_eq!(pears.get(), "\"pears\"");
+}
+
+#[tokio::test]
+async fn a_damaged_claim_is_an_error_and_no_other_task() {
+    let place = Place::new();
+    let journal = place.open().unwrap();
+    let (a, b) = (TaskUid::mint(), TaskUid::mint());
+    journal.write(vec![claim(a, 1), claim(b, 1)]).await.unwrap();
+    place.flip(position(&place, "backup-17"));
+    assert!(matches!(
+        journal.task(a).await,
+        Err(JournalError::Io { .. })
+    ));
+    assert!(journal.task(b).await.unwrap().is_some());
+}
