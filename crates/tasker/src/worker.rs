@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use tasker_core::broker::Broker;
+use tasker_core::wire::MAX_ENVELOPE_BYTES;
 use tasker_core::{EndpointName, TaskType};
 use tasker_worker::{Drained, WorkerError};
 use tokio::task::JoinSet;
@@ -80,7 +81,7 @@ async fn perform(args: &WorkerArgs, config: &Config, types: &[TaskType]) -> Resu
         .unwrap_or(&config.worker.handlers_dir);
     let handlers = wiring::handlers(types, dir, args.stub)?;
     let name = format!("tasker-worker {}", args.endpoint);
-    let broker: Arc<dyn Broker> = wiring::rabbitmq(queue, account, &name);
+    let broker: Arc<dyn Broker> = wiring::rabbitmq(queue, account, &name, MAX_ENVELOPE_BYTES);
 
     let mut workers = JoinSet::new();
     for (task_type, handler) in handlers {

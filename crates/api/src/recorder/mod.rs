@@ -93,7 +93,7 @@ impl Recorder {
                     let returned = async {
                         // Of no use while the broker is there and refuses.
                         if reason != "away" || returns.changed().await.is_err() {
-                            std::future::pending().await
+                            std::future::pending::<()>().await;
                         }
                     };
                     !pause_until(&mut backoff, returned, stop).await
