@@ -148,7 +148,11 @@ async fn renew(conn: &mut Conn, task: &mut TaskHead, now: DateTime<Utc>) -> Resu
     task.expires_at = now + (old.expires_at - old.issued_at);
     let renewed = WireTask::renew(&wire, now, task.expires_at).map_err(corrupt)?;
     diesel::update(tasks::table.find(task.id))
-        .set(tasks::wire.eq(renewed))
+        .set((
+            tasks::wire.eq(renewed),
+            // The relay publishes first attempts; journals may have forgotten that they ran this one.
+            tasks::publish_due_at.eq(None::<chrono::NaiveDateTime>),
+        ))
         .execute(conn)
         .await?;
     Ok(())

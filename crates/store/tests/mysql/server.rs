@@ -6,9 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use diesel_async::{AsyncConnection, AsyncMysqlConnection, SimpleAsyncConnection};
 use tasker_core::store::{Store, Timing};
-use tasker_store::StoreOptions;
+use tasker_store::{Clock, StoreOptions};
 use tasker_testkit::services;
-use tasker_testkit::store_suite::Ledger;
+use tasker_testkit::store_suite::{Ledger, TestClock};
 
 /// The number of a connection.
 #[derive(diesel::QueryableByName)]
@@ -70,6 +70,14 @@ impl Ledger for Database {
     async fn open(&self, timing: Timing) -> Arc<dyn Store> {
         self.open_with(&StoreOptions {
             timing,
+            ..unhurried()
+        })
+    }
+
+    async fn open_told(&self, timing: Timing, clock: TestClock) -> Arc<dyn Store> {
+        self.open_with(&StoreOptions {
+            timing,
+            clock: Clock::Told(clock),
             ..unhurried()
         })
     }

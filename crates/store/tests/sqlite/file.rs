@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tasker_core::store::{Store, Timing};
-use tasker_store::StoreOptions;
-use tasker_testkit::store_suite::Ledger;
+use tasker_store::{Clock, StoreOptions};
+use tasker_testkit::store_suite::{Ledger, TestClock};
 
 /// A file of one test.
 pub(crate) struct File {
@@ -37,17 +37,28 @@ pub(crate) async fn fresh() -> Box<File> {
     file
 }
 
-#[async_trait]
-impl Ledger for File {
-    async fn open(&self, timing: Timing) -> Arc<dyn Store> {
+impl File {
+    fn open_with(&self, timing: Timing, clock: Clock) -> Arc<dyn Store> {
         let options = StoreOptions {
             timing,
+            clock,
             // The machine that runs the tests may be busy with other things.
             pool_wait: Duration::from_secs(60),
             statement_timeout: Duration::from_secs(60),
             ..StoreOptions::default()
         };
         tasker_store::open(&self.url(), &options).expect("opened")
+    }
+}
+
+#[async_trait]
+impl Ledger for File {
+    async fn open(&self, timing: Timing) -> Arc<dyn Store> {
+        self.open_with(timing, Clock::Database)
+    }
+
+    async fn open_told(&self, timing: Timing, clock: TestClock) -> Arc<dyn Store> {
+        self.open_with(timing, Clock::Told(clock))
     }
 
     async fn remove(self: Box<Self>) {

@@ -4,3 +4,9 @@ mod file;
 mod prepare;
 
 tasker_testkit::store_suite!(file::fresh);
+
+#[test]
+fn the_store_does_what_the_model_says() {
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sqlite/model-seeds.txt");
+    tasker_testkit::store_suite::model::the_store_does_what_the_model_says(file::fresh, 40, seeds);
+}

@@ -9,6 +9,7 @@ pub mod creating;
 pub mod deadlines;
 pub mod failing;
 pub mod listening;
+pub mod model;
 pub mod pausing;
 mod probe;
 pub mod purging;
@@ -22,15 +23,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use tasker_core::store::{Store, Timing};
 
 pub use probe::Probe;
+
+/// A clock that a ledger is told to go by.
+pub type TestClock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
 /// One fresh database of a backend.
 #[async_trait]
 pub trait Ledger: Send + Sync {
     /// Opens it as one more process would.
     async fn open(&self, timing: Timing) -> Arc<dyn Store>;
+    /// As [`Ledger::open`], with a clock of the test's.
+    async fn open_told(&self, timing: Timing, clock: TestClock) -> Arc<dyn Store>;
     /// Removes it.
     async fn remove(self: Box<Self>);
 }
@@ -127,6 +134,7 @@ macro_rules! store_suite {
             retrying: a_task_under_way_is_not_retried,
             retrying: nothing_to_retry_changes_nothing,
             retrying: an_expired_task_gets_a_new_life,
+            retrying: a_new_life_is_not_published,
             retrying: a_retry_outdates_the_attempt_before,
             retrying: a_retry_without_time_is_judged_at_the_next_deadline,
             retrying: a_retry_of_an_open_task_is_waited_for,

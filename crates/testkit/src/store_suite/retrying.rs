@@ -1,7 +1,12 @@
 //! What `retry` promises.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+
+use chrono::DateTime;
+use tasker_core::ProcessId;
 use tasker_core::state::{ResponseState, TaskStatus};
-use tasker_core::store::{Asked, Changed, RecordVerdict, RetryOrder};
+use tasker_core::store::{Asked, Changed, RecordVerdict, RetryOrder, Timing};
 use tasker_core::task::NewTask;
 use tasker_core::wire::{Report, WireTask};
 
@@ -154,6 +159,25 @@ pub async fn an_expired_task_gets_a_new_life(ledger: &dyn Ledger) {
     );
     assert_eq!((wire.uid, &wire.identifier), (old.uid, &old.identifier));
     assert_eq!(probe.standing(&task).await.1, (2, 0, 0, 0));
+}
+
+/// A task that nobody marked as published, whose list answered and whose life was over, is only asked
+/// for in its second life: the relay publishes first attempts, and journals no longer know them.
+pub async fn a_new_life_is_not_published(ledger: &dyn Ledger) {
+    let time = Arc::new(AtomicI64::new(0));
+    let told = Arc::clone(&time);
+    let clock = move || DateTime::from_timestamp(1_900_000_000 + told.load(SeqCst), 0);
+    let clock = Arc::new(move || clock().expect("a time"));
+    let store = ledger.open_told(Timing::default(), clock).await;
+    let process = ProcessId::mint();
+    let probe = Probe { store, process };
+    let task = probe.store_new(new_task("t-1", &["a"])).await;
+    probe.reach("a", &task, ResponseState::Failed).await;
+    time.fetch_add(2 * 3600, SeqCst);
+    assert_eq!(probe.retry_all(&task, &[ResponseState::Failed]).await, 1);
+    time.fetch_add(60, SeqCst);
+    let taken = probe.take_unsent(process, 10).await.expect("taken");
+    assert!(taken.is_empty(), "{taken:?}");
 }
 
 /// Late reports of the attempt before are fenced off; the new one completes the task.
