@@ -216,3 +216,37 @@ async fn a_damaged_claim_is_an_error_and_no_other_task() {
     ));
     assert!(journal.task(b).await.unwrap().is_some());
 }
+
+#[test]
+fn builds_for_drills_know_what_a_power_cut_leaves() {
+    let place = Place::new();
+    let Opened {
+        mut file,
+        mut index,
+    } = place.file().unwrap();
+    let is_right = || {
+        let length = std::fs::metadata(place.path()).unwrap().len();
+        let synced = std::fs::read_to_string(place.path().with_extension("journal.synced"));
+        match synced {
+            Ok(text) => tasker_core::fault::is_armed() && text.trim().parse() == Ok(length),
+            Err(_) => !tasker_core::fault::is_armed(),
+        }
+    };
+    assert!(is_right());
+    let uid = TaskUid::mint();
+    append(&mut file, &mut index, vec![claim(uid, 1), start(uid, 1, 1)]);
+    assert!(is_right());
+    append(&mut file, &mut index, vec![end(uid, 1, 1, "1")]);
+    file.compact(&mut index).unwrap();
+    assert!(is_right());
+    // What a killed worker did not sync is synced before it counts.
+    let length = std::fs::metadata(place.path()).unwrap().len();
+    append(&mut file, &mut index, vec![tombstone(TaskUid::mint())]);
+    drop(file);
+    if tasker_core::fault::is_armed() {
+        let beside = place.path().with_extension("journal.synced");
+        std::fs::write(beside, format!("{length:020}\n")).unwrap();
+    }
+    drop(place.file().unwrap());
+    assert!(is_right());
+}
