@@ -65,7 +65,9 @@ pub fn run(args: &PurgeArgs) -> Result<Exit, Failure> {
         let mut export = args.export.as_deref().map(Export::open).transpose()?;
         let purged = purge.all(export.as_mut()).await;
         let is_to_stdout = export.as_ref().is_some_and(Export::is_stdout);
-        export.map(Export::close);
+        if let Some(export) = export {
+            export.close();
+        }
         let done = purged?;
         let mut told = format!("{} tasks, {} responses purged", done.tasks, done.responses);
         if args.export.is_some() {
