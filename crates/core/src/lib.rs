@@ -19,17 +19,14 @@
 //! * [`store`], [`broker`]: the two ports
 //! * [`strict`], [`schema`]: how input is judged
 //! * [`backoff`], [`harmless`]: longer waits after failures, text of others that steers nothing
-//! * [`backoff`], [`harmless`]: longer waits after failures, text of others that steers nothing
 //! * [`errnr`]: the error numbers that the engine itself assigns
 
-pub mod backoff;
 pub mod backoff;
 pub mod broker;
 pub mod errnr;
 pub mod fault;
 pub mod fence;
 pub mod handler;
-pub mod harmless;
 pub mod harmless;
 pub mod id;
 pub mod missing;

@@ -263,7 +263,7 @@ fn refusals_of_workers_are_added_up_and_not_trusted() {
         let other = Worker::new(&app, task_type, "a");
         let mut text = String::from_utf8(other.batch().encode()).unwrap();
         text.insert_str(text.len() - 1, &format!(",\"refused\":{refused}"));
-        let to = Address::Presence(other.task_type.clone(), other.endpoint.clone());
+        let to = Address::Presence(other.task_type.clone(), other.endpoint);
         worker.post(to, text.into_bytes());
     };
     beat("worker", r#"{"expired":2,"malformed":1}"#);
