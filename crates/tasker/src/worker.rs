@@ -1,10 +1,12 @@
 //! The role of `tasker-worker`: one worker a task type, sharing their broker connections.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Parser;
 use tasker_core::broker::Broker;
+use tasker_core::handler::Handler;
 use tasker_core::wire::MAX_ENVELOPE_BYTES;
 use tasker_core::{EndpointName, TaskType};
 use tasker_worker::{Drained, WorkerError};
@@ -46,14 +48,29 @@ pub struct WorkerArgs {
 /// # Errors
 /// [`Failure`].
 pub fn run(args: &WorkerArgs) -> Result<Exit, Failure> {
+    run_with(args, |config| {
+        let dir = args.handlers.as_ref();
+        let dir = dir.unwrap_or(&config.worker.handlers_dir);
+        wiring::handlers(&types(args), dir, args.stub)
+    })
+}
+
+/// The handlers of a worker, by task type.
+pub type Handlers = BTreeMap<TaskType, Arc<dyn Handler>>;
+
+/// The same with handlers written in Rust: the `main` of a worker of one's own.
+///
+/// # Errors
+/// [`Failure`].
+pub fn run_with(
+    args: &WorkerArgs,
+    handlers: impl FnOnce(&Config) -> Result<Handlers, Failure>,
+) -> Result<Exit, Failure> {
     let mode = &args.mode;
     let config = config::load(&mode.mode, mode.config.as_deref(), Needs::WORKER)?;
     logging::start(&config.log)?;
-    let mut types = args.tasktype.clone();
-    types.sort();
-    types.dedup();
     let known = config.names();
-    if let Some(unknown) = types.iter().find(|t| !known.contains(t)) {
+    if let Some(unknown) = types(args).iter().find(|t| !known.contains(t)) {
         let message = format!("task type {:?} is not in task_types", unknown.as_str());
         return Err(Failure::Usage(message));
     }
@@ -63,23 +80,30 @@ pub fn run(args: &WorkerArgs) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(|e| Failure::Failed(e.to_string()))?;
-    let ended = runtime.block_on(perform(args, &config, &types));
+    let ended = runtime.block_on(perform(args, &config, handlers));
     // A handler that ignores the end of its patience must not keep the process.
     runtime.shutdown_background();
     ended
 }
 
-async fn perform(args: &WorkerArgs, config: &Config, types: &[TaskType]) -> Result<Exit, Failure> {
+fn types(args: &WorkerArgs) -> Vec<TaskType> {
+    let mut types = args.tasktype.clone();
+    types.sort();
+    types.dedup();
+    types
+}
+
+async fn perform(
+    args: &WorkerArgs,
+    config: &Config,
+    handlers: impl FnOnce(&Config) -> Result<Handlers, Failure>,
+) -> Result<Exit, Failure> {
     let stop = signals::stop_token()?;
     let missing = || Failure::Usage("manager.message_queue is missing".to_owned());
     let queue = config.message_queue.as_ref().ok_or_else(missing)?;
     let account = config.worker.account.as_ref().or(queue.account.as_ref());
     let account = account.ok_or_else(missing)?;
-    let dir = args
-        .handlers
-        .as_ref()
-        .unwrap_or(&config.worker.handlers_dir);
-    let handlers = wiring::handlers(types, dir, args.stub)?;
+    let handlers = handlers(config)?;
     let name = format!("tasker-worker {}", args.endpoint);
     let broker: Arc<dyn Broker> = wiring::rabbitmq(queue, account, &name, MAX_ENVELOPE_BYTES);
 

@@ -44,16 +44,31 @@ impl Programs {
         if dir.ends_with("deps") {
             dir.pop();
         }
-        let find = |name: &str| {
-            let path = dir.join(name);
-            assert!(path.exists(), "{} was not built", path.display());
-            path
-        };
+        Self::of(&dir)
+    }
+
+    /// Those in a folder.
+    ///
+    /// # Panics
+    /// If they are not there.
+    #[must_use]
+    pub fn of(dir: &Path) -> Self {
         Self {
-            tasker: find("tasker"),
-            worker: find("tasker-worker"),
+            tasker: program(dir, "tasker"),
+            worker: program(dir, "tasker-worker"),
         }
     }
+}
+
+/// A program in a folder.
+///
+/// # Panics
+/// If it is not there.
+#[must_use]
+pub fn program(dir: &Path, name: &str) -> PathBuf {
+    let path = dir.join(name);
+    assert!(path.exists(), "{} was not built", path.display());
+    path
 }
 
 /// An installation. Its folder, virtual host and accounts go with it; its database stays.
@@ -116,6 +131,13 @@ impl Installation {
         self.dir.path()
     }
 
+    /// Leaves the folder when the installation goes; where it is.
+    #[must_use]
+    pub fn keep(&mut self) -> PathBuf {
+        self.dir.disable_cleanup(true);
+        self.dir().to_owned()
+    }
+
     /// Its database, virtual host, prefix and account.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -150,8 +172,7 @@ impl Installation {
     /// If it cannot be started.
     #[must_use]
     pub fn start_api(&self, label: &str, env: &[(&str, String)]) -> Program {
-        let command = self.command(&self.programs.tasker, &["api"]);
-        Program::start(command, env, &self.log(label))
+        self.start(label, &self.programs.tasker, &["api"], env)
     }
 
     /// Starts a worker process; its log is `<label>.log`.
@@ -167,8 +188,22 @@ impl Installation {
         env: &[(&str, String)],
     ) -> Program {
         let args = ["--endpoint", endpoint, "--tasktype", task_types];
-        let command = self.command(&self.programs.worker, &args);
-        Program::start(command, env, &self.log(label))
+        self.start(label, &self.programs.worker, &args, env)
+    }
+
+    /// Starts another program with this installation's configuration; its log is `<label>.log`.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn start(
+        &self,
+        label: &str,
+        program: &Path,
+        args: &[&str],
+        env: &[(&str, String)],
+    ) -> Program {
+        Program::start(self.command(program, args), env, &self.log(label))
     }
 
     /// The log of a program.

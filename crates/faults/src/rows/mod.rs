@@ -1,0 +1,26 @@
+//! The rows of the fault matrix.
+
+mod broker;
+
+use crate::scene::Scene;
+
+/// A row.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// Its name in the matrix.
+    pub name: &'static str,
+    /// What is done.
+    pub fault: &'static str,
+    /// What must hold, in one sentence.
+    pub promise: &'static str,
+    /// Whether it belongs to every test run.
+    pub is_quick: bool,
+    /// Plays it.
+    pub play: fn(&mut Scene<'_>),
+}
+
+/// All rows, in the order of the matrix.
+#[must_use]
+pub fn all() -> Vec<Row> {
+    [broker::ROWS].concat()
+}
