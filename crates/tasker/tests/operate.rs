@@ -186,6 +186,23 @@ fn init_makes_everything_and_is_harmless_to_repeat() {
 }
 
 #[test]
+fn a_queue_that_is_another_one_is_told_with_what_to_do() {
+    let site = Site::new();
+    site.run("development", &["init", "--rabbitmq"], 0);
+    let queue = format!("queues/{p}/{p}.reports", p = site.name);
+    site.management.delete(&queue);
+    site.management.put(&queue, &json!({"durable": true}));
+    let (_, told) = site.run("development", &["init", "--rabbitmq"], 1);
+    assert!(
+        told.contains(".reports") && told.contains("--reset"),
+        "{told}"
+    );
+    site.run("development", &["init", "--rabbitmq", "--reset"], 0);
+    let arguments = &site.management.get(&queue)["arguments"];
+    assert_eq!(arguments["x-single-active-consumer"], true);
+}
+
+#[test]
 fn an_endpoint_is_added_listed_and_revoked() {
     let site = Site::new();
     site.run("development", &["init", "--rabbitmq"], 0);

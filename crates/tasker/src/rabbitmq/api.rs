@@ -165,6 +165,18 @@ impl ManagementApi {
             &format!("queues/{}/{}", part(&self.vhost), part(name)),
             &json!({"durable": true, "auto_delete": false, "arguments": arguments}),
         )
+        .map_err(|error| match error {
+            ApiError::Refused { what, reason } if reason.contains("inequivalent arg") => {
+                ApiError::Refused {
+                    what,
+                    reason: format!(
+                        "it exists with other arguments; delete it, or make everything anew with \
+                         --reset ({reason})"
+                    ),
+                }
+            }
+            error => error,
+        })
     }
 
     /// Deletes a queue with what is in it. It may be missing.
