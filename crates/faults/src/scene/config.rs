@@ -1,0 +1,61 @@
+//! The installation of a drill: its task types, its spans, its handlers.
+
+use tasker_testkit::installation::Installation;
+
+use crate::stage::Stage;
+
+/// The drills' handler as a program, for every task type.
+pub(super) fn make_handlers(stage: &Stage, installation: &Installation) {
+    for task_type in TYPES {
+        let dir = installation.dir().join("handlers").join(task_type);
+        std::fs::create_dir(&dir).expect("a folder");
+        std::fs::copy(&stage.own.handler, dir.join("run")).expect("a handler");
+        let manifest = "description: says when it begins and ends\ncommand: [run]\nenv: [T_DIR]\n";
+        std::fs::write(dir.join("handler.yaml"), manifest).expect("a manifest");
+    }
+}
+
+/// The task types: `once` and `again` (idempotent).
+pub const TYPES: [&str; 2] = ["once", "again"];
+
+/// Spans short enough for a drill. A row may change those that are variables.
+pub(super) const CONFIG: &str = r"
+task_types:
+  - name: once
+    timeout_s: 120
+  - name: again
+    run_policy: idempotent
+    timeout_s: 120
+api:
+  port: ${T_PORT:-0}
+  wait_for_endpoints_timeout: ${T_WAIT:-10}
+  wait_for_sent_ms: 500
+  drain_s: 20
+manager:
+  db:
+    uri: ${TASKER_DB_URI}
+  message_queue:
+    host: ${TASKER_MQ_HOST}
+    port: ${TASKER_MQ_PORT}
+    username: ${T_NAME}
+    password: ${T_NAME}
+    virtual_host: ${T_NAME}
+    exchange: ${T_NAME}
+rabbitmq:
+  apiurl: ${TASKER_RABBITMQ_API}
+  username: ${TASKER_RABBITMQ_ADMIN}
+  password: ${TASKER_RABBITMQ_ADMIN_PASSWORD}
+worker:
+  username: ${TASKER_WORKER_USER}
+  password: ${TASKER_WORKER_PASSWORD}
+  journal_dir: ${T_DIR}/journals${T_HOST:-}
+  handlers_dir: ${T_DIR}/handlers
+  concurrency: ${T_CONCURRENCY:-32}
+  heartbeat_s: 2
+  drain_s: ${T_DRAIN:-20}
+timing:
+  lease_s: 3
+  ask_every_s: ${T_ASK:-5}
+  offline_after_s: 6
+  lost_after_s: ${T_LOST:-120}
+";

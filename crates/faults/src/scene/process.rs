@@ -1,0 +1,210 @@
+//! The processes of a row, each behind relays.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use tasker_testkit::faultproxy::FaultProxy;
+use tasker_testkit::installation::{Api, Program, host_and_port};
+
+use super::config::TYPES;
+use super::{PATIENCE, Scene};
+use crate::args::Mutation;
+
+/// An API process.
+#[derive(Debug)]
+pub struct ApiProcess {
+    /// The process.
+    pub program: Program,
+    /// Where it answers; the same over restarts.
+    pub api: Api,
+    label: String,
+    env: Vec<(&'static str, String)>,
+}
+
+/// A worker process.
+#[derive(Debug)]
+pub struct WorkerProcess {
+    /// The process.
+    pub program: Program,
+    /// Its endpoint.
+    pub endpoint: String,
+    /// Its way to the broker.
+    pub broker: FaultProxy,
+    kind: Kind,
+    label: String,
+    env: Vec<(&'static str, String)>,
+}
+
+/// Which worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The worker library with the drills' handler inside: thousands of runs a second.
+    Inside,
+    /// The shipped `tasker-worker` with the drills' handler as a program.
+    Shipped,
+}
+
+impl Scene<'_> {
+    /// Starts an API process with more environment and waits until it is ready.
+    pub fn start_api(&mut self, env: &[(&'static str, String)]) {
+        let label = format!("api{}", self.apis.len() + 1);
+        let port = free_port();
+        let database = self.to_database.address();
+        let uri = format!("mysql://root@{database}/{}", self.installation.name());
+        let mut all = self.common();
+        all.extend([
+            ("T_PORT", port.to_string()),
+            ("TASKER_DB_URI", uri),
+            (
+                "TASKER_MQ_PORT",
+                self.to_broker.address().port().to_string(),
+            ),
+        ]);
+        add(&mut all, env);
+        let url = format!("http://127.0.0.1:{port}");
+        let process = ApiProcess {
+            program: self.installation.start_api(&label, &all),
+            api: Api::at(&url),
+            label,
+            env: all,
+        };
+        process.api.wait_ready(PATIENCE);
+        self.targets.lock().expect("the targets").push(url);
+        self.apis.push(process);
+    }
+
+    /// Starts an API process again that has ended, with other environment in addition, and waits until it
+    /// is ready.
+    pub fn restart_api(&mut self, index: usize, env: &[(&'static str, String)]) {
+        let process = &mut self.apis[index];
+        process.program.kill();
+        let mut all = process.env.clone();
+        add(&mut all, env);
+        process.program = self.installation.start_api(&process.label, &all);
+        process.api.wait_ready(PATIENCE);
+    }
+
+    /// Starts a worker with more environment and waits until it is online.
+    pub fn start_worker(&mut self, kind: Kind, endpoint: &str, env: &[(&'static str, String)]) {
+        let broker = relay_to(&self.stage.broker.url());
+        let mut all = self.common();
+        all.push(("TASKER_MQ_PORT", broker.address().port().to_string()));
+        add(&mut all, env);
+        let label = format!("worker{}-{endpoint}", self.workers.len() + 1);
+        let program = self.launch(kind, endpoint, &label, &all);
+        self.workers.push(WorkerProcess {
+            program,
+            endpoint: endpoint.to_owned(),
+            broker,
+            kind,
+            label,
+            env: all,
+        });
+        for task_type in TYPES {
+            self.api().wait_online(endpoint, task_type, PATIENCE);
+        }
+    }
+
+    /// Starts a worker again that has ended, with other environment in addition.
+    pub fn restart_worker(&mut self, index: usize, env: &[(&'static str, String)]) {
+        let worker = &mut self.workers[index];
+        worker.program.kill();
+        let mut all = worker.env.clone();
+        add(&mut all, env);
+        let (kind, endpoint, label) = (worker.kind, worker.endpoint.clone(), worker.label.clone());
+        let program = self.launch(kind, &endpoint, &label, &all);
+        self.workers[index].program = program;
+    }
+
+    fn launch(
+        &self,
+        kind: Kind,
+        endpoint: &str,
+        label: &str,
+        env: &[(&'static str, String)],
+    ) -> Program {
+        let types = TYPES.join(",");
+        match kind {
+            Kind::Shipped => self.installation.start_worker(label, endpoint, &types, env),
+            Kind::Inside => {
+                let args = ["--endpoint", endpoint, "--tasktype", &types];
+                let program = &self.stage.own.worker;
+                self.installation.start(label, program, &args, env)
+            }
+        }
+    }
+
+    /// Kills a worker as a power cut would: what its journals have not synced is gone.
+    pub fn kill_worker(&mut self, index: usize) {
+        self.workers[index].program.kill();
+        self.forget_unsynced(index);
+    }
+
+    /// Cuts the journals of a dead worker to what had been synced.
+    pub fn forget_unsynced(&self, index: usize) {
+        let end = format!(".{}.journal", self.workers[index].endpoint);
+        for journal in self.journals(index) {
+            let name = journal.file_name().unwrap_or_default().to_string_lossy();
+            if !name.ends_with(&end) {
+                continue;
+            }
+            let synced = std::fs::read_to_string(format!("{}.synced", journal.display()));
+            let synced = synced.expect("a journal of a build for drills says what is synced");
+            let file = std::fs::OpenOptions::new().write(true).open(&journal);
+            let file = file.expect("a journal");
+            let length = file.metadata().expect("a journal").len();
+            let synced = synced.trim().parse::<u64>().expect("a length");
+            file.set_len(length.min(synced)).expect("a journal");
+        }
+    }
+
+    fn journals(&self, index: usize) -> Vec<PathBuf> {
+        let dir = self.journal_dir(index);
+        let files = std::fs::read_dir(dir).expect("a folder of journals");
+        files.flatten().map(|entry| entry.path()).collect()
+    }
+
+    /// Where a worker's journals are.
+    #[must_use]
+    pub fn journal_dir(&self, index: usize) -> PathBuf {
+        let worker = &self.workers[index];
+        let host = worker.env.iter().rev().find(|(name, _)| *name == "T_HOST");
+        let host = host.map_or("", |(_, value)| value.as_str());
+        self.installation.dir().join(format!("journals{host}"))
+    }
+
+    fn common(&self) -> Vec<(&'static str, String)> {
+        let failpoint = self.mutation.and_then(Mutation::failpoint);
+        failpoint
+            .map(|text| ("FAILPOINTS", text.to_owned()))
+            .into_iter()
+            .collect()
+    }
+}
+
+/// Adds variables; of `FAILPOINTS` both count.
+fn add(all: &mut Vec<(&'static str, String)>, more: &[(&'static str, String)]) {
+    for (name, value) in more {
+        let before = all.iter_mut().find(|(old, _)| old == name);
+        match before {
+            Some((_, text)) if *name == "FAILPOINTS" && !value.is_empty() => {
+                *text = format!("{text};{value}");
+            }
+            Some((_, text)) => text.clone_from(value),
+            None => all.push((name, value.clone())),
+        }
+    }
+}
+
+/// A port that nobody listens on, and that no outgoing connection takes while the API is away.
+fn free_port() -> u16 {
+    let mut ports = std::iter::repeat_with(|| rand::random_range(20_000..32_000));
+    ports
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port")
+}
+
+pub(super) fn relay_to(url: &str) -> FaultProxy {
+    let (host, port) = host_and_port(url);
+    FaultProxy::start(format!("{host}:{port}").parse().expect("an address"))
+}
