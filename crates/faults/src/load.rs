@@ -56,6 +56,10 @@ struct Counts {
     tried: AtomicU64,
     /// Milliseconds of every accepted POST.
     times: Mutex<Vec<u32>>,
+    /// Milliseconds of every POST that was answered 503.
+    busy_times: Mutex<Vec<u32>>,
+    /// Answers 503 that do not say when to try again.
+    unhelpful: AtomicU64,
 }
 
 /// A load that goes on until it is ended.
@@ -137,10 +141,15 @@ impl Load {
         for thread in self.threads.drain(..) {
             thread.join().expect("a client's thread");
         }
-        let mut times = std::mem::take(&mut *self.counts.times.lock().expect("the times"));
-        times.sort_unstable();
+        let sorted = |times: &Mutex<Vec<u32>>| {
+            let mut times = std::mem::take(&mut *times.lock().expect("the times"));
+            times.sort_unstable();
+            times
+        };
         Ended {
-            times_ms: times,
+            times_ms: sorted(&self.counts.times),
+            busy_times_ms: sorted(&self.counts.busy_times),
+            unhelpful: self.counts.unhelpful.load(Ordering::Relaxed),
             ledger: std::mem::take(&mut self.ledger),
         }
     }
@@ -157,6 +166,10 @@ impl Drop for Load {
 pub struct Ended {
     /// How long each accepted POST took, ascending, in milliseconds.
     pub times_ms: Vec<u32>,
+    /// The same of each POST that was answered 503.
+    pub busy_times_ms: Vec<u32>,
+    /// Answers 503 without `Retry-After`.
+    pub unhelpful: u64,
     /// The client's ledger.
     pub ledger: PathBuf,
 }
@@ -165,10 +178,20 @@ impl Ended {
     /// The time within which so many of a hundred accepted POSTs were answered.
     #[must_use]
     pub fn percentile(&self, percent: usize) -> Duration {
-        let last = self.times_ms.len().saturating_sub(1);
-        let at = (self.times_ms.len() * percent / 100).min(last);
-        Duration::from_millis(self.times_ms.get(at).copied().unwrap_or(0).into())
+        percentile(&self.times_ms, percent)
     }
+
+    /// The same of those that were answered 503.
+    #[must_use]
+    pub fn busy_percentile(&self, percent: usize) -> Duration {
+        percentile(&self.busy_times_ms, percent)
+    }
+}
+
+fn percentile(times_ms: &[u32], percent: usize) -> Duration {
+    let last = times_ms.len().saturating_sub(1);
+    let at = (times_ms.len() * percent / 100).min(last);
+    Duration::from_millis(times_ms.get(at).copied().unwrap_or(0).into())
 }
 
 /// One thread of a load.
@@ -243,9 +266,15 @@ impl Client {
         let status = answer.status().as_u16();
         self.note(&Post::Told(identifier.to_owned(), status));
         let is_accepted = matches!(status, 200..=202);
+        let took = u32::try_from(begin.elapsed().as_millis()).unwrap_or(u32::MAX);
         if is_accepted {
-            let took = u32::try_from(begin.elapsed().as_millis()).unwrap_or(u32::MAX);
             self.counts.times.lock().expect("the times").push(took);
+        } else if status == 503 {
+            let mut times = self.counts.busy_times.lock().expect("the times");
+            times.push(took);
+            if !answer.headers().contains_key("retry-after") {
+                self.counts.unhelpful.fetch_add(1, Ordering::Relaxed);
+            }
         }
         is_accepted
     }

@@ -72,7 +72,7 @@ fn play_all(
     let mut results = Vec::new();
     for row in rows {
         println!("{} {} …", row.name, row.fault);
-        let outcome = play(row, &mut stage, seed, mutation, args.keep);
+        let outcome = play(row, &mut stage, seed, mutation, args);
         let verdict = if outcome.is_green() {
             "held".to_owned()
         } else {
@@ -93,10 +93,10 @@ fn play(
     stage: &mut Stage,
     seed: u64,
     mutation: Option<Mutation>,
-    keep: bool,
+    args: &Args,
 ) -> Outcome {
     let begun = Instant::now();
-    let mut scene = Scene::open(stage, seed, mutation);
+    let mut scene = Scene::open(stage, seed, args.quick, mutation);
     let played = catch_unwind(AssertUnwindSafe(|| (row.play)(&mut scene)));
     if let Err(panic) = played {
         let text = panic.downcast_ref::<String>().cloned();
@@ -108,7 +108,7 @@ fn play(
             .broken
             .push(text.lines().next().unwrap_or_default().to_owned());
     }
-    if keep && !scene.outcome.is_green() {
+    if args.keep && !scene.outcome.is_green() {
         println!("kept: {}", scene.keep().display());
     }
     let mut outcome = scene.close();

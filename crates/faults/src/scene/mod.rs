@@ -54,15 +54,24 @@ pub struct Scene<'a> {
     /// What the row comes to.
     pub outcome: Outcome,
     targets: Targets,
-    mutation: Option<Mutation>,
-    loads: Vec<Ended>,
+    /// Whether this run is one of many that must not take long: a fault that repeats does so less often.
+    pub is_quick: bool,
+    /// The protection that is left out.
+    pub mutation: Option<Mutation>,
+    /// The loads that have ended.
+    pub loads: Vec<Ended>,
     prober: Option<JoinHandle<Option<Duration>>>,
 }
 
 impl<'a> Scene<'a> {
     /// Makes an installation on the stage. Nothing of it runs yet.
     #[must_use]
-    pub fn open(stage: &'a mut Stage, seed: u64, mutation: Option<Mutation>) -> Self {
+    pub fn open(
+        stage: &'a mut Stage,
+        seed: u64,
+        is_quick: bool,
+        mutation: Option<Mutation>,
+    ) -> Self {
         let servers = stage.servers();
         let mysql = servers.mysql.replacen("root@", "root:@", 1);
         let (to_database, to_broker) = (relay_to(&mysql), relay_to(&servers.amqp));
@@ -77,6 +86,7 @@ impl<'a> Scene<'a> {
             workers: Vec::new(),
             outcome: Outcome::default(),
             targets: Targets::default(),
+            is_quick,
             mutation,
             loads: Vec::new(),
             prober: None,
@@ -155,6 +165,7 @@ impl<'a> Scene<'a> {
             all.accepted.extend(posts.accepted);
             all.unknown.extend(posts.unknown);
             all.refused.extend(posts.refused);
+            all.recovered.extend(posts.recovered);
             for (status, count) in posts.statuses {
                 *all.statuses.entry(status).or_default() += count;
             }

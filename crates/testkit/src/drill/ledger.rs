@@ -70,6 +70,8 @@ pub struct Posts {
     pub unknown: BTreeSet<String>,
     /// Never accepted, and every try was answered.
     pub refused: BTreeSet<String>,
+    /// Accepted, and only ever told as 200: it had been stored by a POST that was not answered so.
+    pub recovered: BTreeSet<String>,
     /// How often each status was answered.
     pub statuses: BTreeMap<u16, u64>,
 }
@@ -83,6 +85,7 @@ impl Posts {
     pub fn read(path: &Path) -> Self {
         let mut posts = Self::default();
         let mut open: BTreeMap<String, u64> = BTreeMap::new();
+        let mut as_new = BTreeSet::new();
         for line in lines(path) {
             let words: Vec<&str> = line.split(' ').collect();
             match words[..] {
@@ -93,6 +96,9 @@ impl Posts {
                     *open.entry(identifier.to_owned()).or_default() -= 1;
                     if matches!(status, 200..=202) {
                         posts.accepted.insert(identifier.to_owned());
+                    }
+                    if matches!(status, 201 | 202) {
+                        as_new.insert(identifier.to_owned());
                     }
                 }
                 _ => panic!("{}: {line:?}", path.display()),
@@ -109,6 +115,7 @@ impl Posts {
             };
             into.insert(identifier);
         }
+        posts.recovered = posts.accepted.difference(&as_new).cloned().collect();
         posts
     }
 
@@ -267,6 +274,7 @@ mod tests {
         let read = Posts::read(&posts);
         let names = |set: &BTreeSet<String>| set.iter().cloned().collect::<String>();
         assert_eq!(names(&read.accepted), "ab");
+        assert_eq!(names(&read.recovered), "b");
         assert_eq!(names(&read.refused), "c");
         assert_eq!(names(&read.unknown), "d");
         assert_eq!(read.answered(503), 2);
