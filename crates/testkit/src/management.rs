@@ -85,6 +85,24 @@ impl Management {
         );
     }
 
+    /// Any call under `/api/`: status and JSON (`null` if it is none). Status 0: no answer.
+    ///
+    /// # Panics
+    /// If the request cannot be built.
+    #[must_use]
+    pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(self.at(path))
+            .header("content-type", "application/json");
+        let text = body.map(Value::to_string).unwrap_or_default();
+        let Ok(mut answer) = self.agent.run(request.body(text).expect("a request")) else {
+            return (0, Value::Null);
+        };
+        let json = answer.body_mut().read_json().unwrap_or(Value::Null);
+        (answer.status().as_u16(), json)
+    }
+
     /// Lets rejected messages of this prefix go to its dead-letter exchange, as `tasker init` does.
     pub fn set_dead_letter_policy(&self, prefix: &str) {
         let policy = json!({
