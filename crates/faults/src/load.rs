@@ -69,6 +69,8 @@ pub struct Load {
     counts: Arc<Counts>,
     threads: Vec<JoinHandle<()>>,
     ledger: PathBuf,
+    task_type: String,
+    prefix: String,
 }
 
 /// Where a load sends to; may be changed while it goes on.
@@ -106,6 +108,8 @@ impl Load {
             counts,
             threads,
             ledger: ledger.to_owned(),
+            task_type: plan.task_type.clone(),
+            prefix: prefix.to_owned(),
         }
     }
 
@@ -151,6 +155,8 @@ impl Load {
             busy_times_ms: sorted(&self.counts.busy_times),
             unhelpful: self.counts.unhelpful.load(Ordering::Relaxed),
             ledger: std::mem::take(&mut self.ledger),
+            task_type: std::mem::take(&mut self.task_type),
+            prefix: std::mem::take(&mut self.prefix),
         }
     }
 }
@@ -172,6 +178,10 @@ pub struct Ended {
     pub unhelpful: u64,
     /// The client's ledger.
     pub ledger: PathBuf,
+    /// The task type that was sent.
+    pub task_type: String,
+    /// How its identifiers begin.
+    pub prefix: String,
 }
 
 impl Ended {

@@ -22,7 +22,7 @@ use crate::load::{Ended, Load, Plan, Targets};
 use crate::outcome::{Limits, Outcome};
 use crate::stage::Stage;
 
-use config::{CONFIG, make_handlers};
+use config::{CONFIG, is_once, make_handlers};
 use probe::probe;
 use process::relay_to;
 
@@ -130,7 +130,10 @@ impl<'a> Scene<'a> {
     /// The fault is over: from now on counts the recovery. A task is sent until it is accepted, and
     /// waited for.
     pub fn cleared(&mut self) {
-        let (apis, endpoints) = (Arc::clone(&self.targets), self.endpoints());
+        let (apis, endpoints) = (
+            Arc::clone(&self.targets),
+            self.endpoints_of(probe::TASK_TYPE),
+        );
         let begun = Instant::now();
         self.prober = Some(std::thread::spawn(move || probe(&apis, &endpoints, begun)));
     }
@@ -159,24 +162,32 @@ impl<'a> Scene<'a> {
     /// What the clients were told so far, of all loads that have ended.
     #[must_use]
     pub fn posts(&self) -> Posts {
-        let mut all = Posts::default();
-        for load in &self.loads {
-            let posts = Posts::read(&load.ledger);
-            all.accepted.extend(posts.accepted);
-            all.unknown.extend(posts.unknown);
-            all.refused.extend(posts.refused);
-            all.recovered.extend(posts.recovered);
-            for (status, count) in posts.statuses {
-                *all.statuses.entry(status).or_default() += count;
-            }
-        }
-        all
+        posts(&self.loads, |_| true)
+    }
+
+    /// What the clients were told so far about tasks of a type.
+    #[must_use]
+    pub fn posts_of(&self, task_type: &str) -> Posts {
+        posts(&self.loads, |load| load.task_type == task_type)
     }
 
     /// What the handlers did so far.
     #[must_use]
     pub fn runs(&self) -> Runs {
         Runs::read(&self.installation.dir().join("runs"))
+    }
+
+    /// What the handlers did so far, without tasks of loads of other types.
+    #[must_use]
+    pub fn runs_of(&self, task_type: &str) -> Runs {
+        let others = self.loads.iter().filter(|load| load.task_type != task_type);
+        let mut others: Vec<&str> = others.map(|load| load.prefix.as_str()).collect();
+        if task_type != probe::TASK_TYPE {
+            others.push(probe::PREFIX);
+        }
+        let mut runs = self.runs();
+        runs.retain(|identifier| !others.iter().any(|prefix| identifier.starts_with(prefix)));
+        runs
     }
 
     /// Waits until every task is settled and complete, at most [`SETTLE`]; then compares. Everything
@@ -202,16 +213,18 @@ impl<'a> Scene<'a> {
         self.compare(task_type, &["SUCCEEDED", "INTERRUPTED"], limits);
     }
 
-    /// Compares the ledgers with what tasker says.
+    /// Compares the ledgers with what tasker says of a task type. Figures of several types add up.
     pub fn compare(&mut self, task_type: &str, answers: &[&str], limits: Limits) {
         let rows = collect(self.api(), &[task_type]);
-        let endpoints = self.endpoints();
+        let endpoints = self.endpoints_of(task_type);
         let terms = Terms {
             endpoints: &endpoints,
             answers,
-            is_once: task_type == "once",
+            is_once: is_once(task_type),
         };
-        self.outcome.figures = compare(&self.posts(), &self.runs(), &rows, &terms);
+        let runs = self.runs_of(task_type);
+        let figures = compare(&self.posts_of(task_type), &runs, &rows, &terms);
+        self.outcome.figures.add(figures);
         // A task may be stored twice without a response.
         let mut names = identifiers(self.api(), task_type, "");
         let all = names.len();
@@ -232,6 +245,21 @@ impl<'a> Scene<'a> {
     pub fn close(mut self) -> Outcome {
         std::mem::take(&mut self.outcome)
     }
+}
+
+fn posts(loads: &[Ended], is_meant: impl Fn(&Ended) -> bool) -> Posts {
+    let mut all = Posts::default();
+    for load in loads.iter().filter(|load| is_meant(load)) {
+        let posts = Posts::read(&load.ledger);
+        all.accepted.extend(posts.accepted);
+        all.unknown.extend(posts.unknown);
+        all.refused.extend(posts.refused);
+        all.recovered.extend(posts.recovered);
+        for (status, count) in posts.statuses {
+            *all.statuses.entry(status).or_default() += count;
+        }
+    }
+    all
 }
 
 /// Waits for something that a row needs.

@@ -31,6 +31,7 @@ pub struct WorkerProcess {
     /// Its way to the broker.
     pub broker: FaultProxy,
     kind: Kind,
+    task_types: Vec<String>,
     label: String,
     env: Vec<(&'static str, String)>,
 }
@@ -76,43 +77,58 @@ impl Scene<'_> {
     /// Starts an API process again that has ended, with other environment in addition, and waits until it
     /// is ready.
     pub fn restart_api(&mut self, index: usize, env: &[(&'static str, String)]) {
+        let common = self.common();
         let process = &mut self.apis[index];
         process.program.kill();
         let mut all = process.env.clone();
-        add(&mut all, env);
+        add_again(&mut all, env, &common);
         process.program = self.installation.start_api(&process.label, &all);
         process.api.wait_ready(PATIENCE);
     }
 
-    /// Starts a worker with more environment and waits until it is online.
+    /// Starts a worker of [`TYPES`] with more environment and waits until it is online.
     pub fn start_worker(&mut self, kind: Kind, endpoint: &str, env: &[(&'static str, String)]) {
+        self.start_worker_of(kind, endpoint, &TYPES, env);
+    }
+
+    /// Starts a worker of these task types with more environment and waits until it is online.
+    pub fn start_worker_of(
+        &mut self,
+        kind: Kind,
+        endpoint: &str,
+        task_types: &[&str],
+        env: &[(&'static str, String)],
+    ) {
         let broker = relay_to(&self.stage.broker.url());
         let mut all = self.common();
         all.push(("TASKER_MQ_PORT", broker.address().port().to_string()));
         add(&mut all, env);
         let label = format!("worker{}-{endpoint}", self.workers.len() + 1);
-        let program = self.launch(kind, endpoint, &label, &all);
+        let program = self.launch(kind, endpoint, &task_types.join(","), &label, &all);
         self.workers.push(WorkerProcess {
             program,
             endpoint: endpoint.to_owned(),
             broker,
             kind,
+            task_types: task_types.iter().map(|&name| name.to_owned()).collect(),
             label,
             env: all,
         });
-        for task_type in TYPES {
+        for task_type in task_types {
             self.api().wait_online(endpoint, task_type, PATIENCE);
         }
     }
 
     /// Starts a worker again that has ended, with other environment in addition.
     pub fn restart_worker(&mut self, index: usize, env: &[(&'static str, String)]) {
+        let common = self.common();
         let worker = &mut self.workers[index];
         worker.program.kill();
         let mut all = worker.env.clone();
-        add(&mut all, env);
-        let (kind, endpoint, label) = (worker.kind, worker.endpoint.clone(), worker.label.clone());
-        let program = self.launch(kind, &endpoint, &label, &all);
+        add_again(&mut all, env, &common);
+        let (endpoint, label) = (worker.endpoint.clone(), worker.label.clone());
+        let (kind, task_types) = (worker.kind, worker.task_types.join(","));
+        let program = self.launch(kind, &endpoint, &task_types, &label, &all);
         self.workers[index].program = program;
     }
 
@@ -120,18 +136,29 @@ impl Scene<'_> {
         &self,
         kind: Kind,
         endpoint: &str,
+        types: &str,
         label: &str,
         env: &[(&'static str, String)],
     ) -> Program {
-        let types = TYPES.join(",");
         match kind {
-            Kind::Shipped => self.installation.start_worker(label, endpoint, &types, env),
+            Kind::Shipped => self.installation.start_worker(label, endpoint, types, env),
             Kind::Inside => {
-                let args = ["--endpoint", endpoint, "--tasktype", &types];
+                let args = ["--endpoint", endpoint, "--tasktype", types];
                 let program = &self.stage.own.worker;
                 self.installation.start(label, program, &args, env)
             }
         }
+    }
+
+    /// The endpoints that perform a task type.
+    #[must_use]
+    pub fn endpoints_of(&self, task_type: &str) -> Vec<String> {
+        let performs = |worker: &&WorkerProcess| worker.task_types.iter().any(|t| t == task_type);
+        let workers = self.workers.iter().filter(performs);
+        let mut all: Vec<_> = workers.map(|worker| worker.endpoint.clone()).collect();
+        all.sort();
+        all.dedup();
+        all
     }
 
     /// Kills a worker as a power cut would: what its journals have not synced is gone.
@@ -193,6 +220,21 @@ fn add(all: &mut Vec<(&'static str, String)>, more: &[(&'static str, String)]) {
             Some((_, text)) => text.clone_from(value),
             None => all.push((name, value.clone())),
         }
+    }
+}
+
+/// The same for a start that is not the first: empty `FAILPOINTS` leave those that every process has.
+fn add_again(
+    all: &mut Vec<(&'static str, String)>,
+    more: &[(&'static str, String)],
+    common: &[(&'static str, String)],
+) {
+    add(all, more);
+    if more
+        .iter()
+        .any(|(name, value)| *name == "FAILPOINTS" && value.is_empty())
+    {
+        add(all, common);
     }
 }
 

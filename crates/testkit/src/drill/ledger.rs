@@ -230,6 +230,13 @@ impl Runs {
         runs
     }
 
+    /// Leaves out all tasks but those whose identifier fulfils a condition. The times of ends stay.
+    pub fn retain(&mut self, is_meant: impl Fn(&str) -> bool) {
+        self.starts
+            .retain(|(identifier, _), _| is_meant(identifier));
+        self.ends.retain(|(identifier, _), _| is_meant(identifier));
+    }
+
     /// How many runs have ended.
     #[must_use]
     pub fn ended(&self) -> usize {

@@ -56,6 +56,25 @@ pub struct Figures {
     pub examples: Vec<String>,
 }
 
+impl Figures {
+    /// Takes in those of another task type of the same drill.
+    pub fn add(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.unknown += other.unknown;
+        self.found += other.found;
+        self.lost += other.lost;
+        self.lies += other.lies;
+        self.phantoms += other.phantoms;
+        self.duplicated += other.duplicated;
+        self.interrupted += other.interrupted;
+        self.twins += other.twins;
+        for (state, count) in other.states {
+            *self.states.entry(state).or_default() += count;
+        }
+        self.examples.extend(other.examples);
+    }
+}
+
 /// Compares. `rows` are all tasks that tasker holds.
 #[must_use]
 pub fn compare(posts: &Posts, runs: &Runs, rows: &[Row], terms: &Terms<'_>) -> Figures {
