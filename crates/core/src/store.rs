@@ -142,6 +142,8 @@ pub enum Changed {
     Changed(TaskHead, u32),
     /// Not legal in the task's present status; nothing changed.
     Illegal(TaskHead),
+    /// There is no such task (any more: it was purged); nothing changed.
+    Gone,
 }
 
 /// A report as it arrived.

@@ -8,7 +8,7 @@ use tasker_core::{EndpointName, ResponseState, TaskStatus};
 use utoipa::ToSchema;
 
 use super::body::{self, Body};
-use super::desk::Desk;
+use super::desk::{Desk, unknown_task};
 use super::problem::{Code, Problem};
 use super::query::{Query, words};
 use crate::fault::{Fault, FaultCode, Faults};
@@ -73,6 +73,7 @@ pub(crate) async fn cancel(
             let detail = format!("The task is {} already.", head.status);
             return Err(Problem::new(Code::CancelIllegal, detail));
         }
+        Changed::Gone => return Err(unknown_task()),
     };
     let task = Task { head, ..task };
     if !was_cancelled {
@@ -146,6 +147,7 @@ pub(crate) async fn retry(
             );
             Err(Problem::new(Code::RetryIllegal, detail))
         }
+        Changed::Gone => Err(unknown_task()),
     }
 }
 

@@ -20,7 +20,9 @@ pub(super) async fn cancel(
     (task, owner, lease): &(TaskId, ProcessId, Duration),
 ) -> Result<Changed, Failure> {
     let now = now(conn).await?;
-    let mut task = lock_task(conn, *task).await?;
+    let Some(mut task) = lock_task(conn, *task).await? else {
+        return Ok(Changed::Gone);
+    };
     match task.status {
         TaskStatus::Cancelled => return Ok(Changed::Changed(task, 0)),
         status if !status.may_become(TaskStatus::Cancelled) => return Ok(Changed::Illegal(task)),

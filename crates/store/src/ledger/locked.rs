@@ -44,12 +44,9 @@ pub(super) async fn lock_tasks(
     Ok(locked)
 }
 
-/// Locks one task.
-pub(super) async fn lock_task(conn: &mut Conn, id: TaskId) -> Result<TaskHead, Failure> {
-    lock_tasks(conn, vec![id])
-        .await?
-        .remove(&id)
-        .ok_or_else(|| Failure::Refused(format!("there is no task {id}")))
+/// Locks one task; `None` if there is none (any more).
+pub(super) async fn lock_task(conn: &mut Conn, id: TaskId) -> Result<Option<TaskHead>, Failure> {
+    Ok(lock_tasks(conn, vec![id]).await?.remove(&id))
 }
 
 /// Settles a task if it is time, and writes it back.

@@ -28,7 +28,9 @@ pub(super) async fn retry(
     (task, order): &(TaskId, RetryOrder),
 ) -> Result<Changed, Failure> {
     let now = now(conn).await?;
-    let mut task = lock_task(conn, *task).await?;
+    let Some(mut task) = lock_task(conn, *task).await? else {
+        return Ok(Changed::Gone);
+    };
     if !matches!(task.status, TaskStatus::Done | TaskStatus::Incomplete) {
         return Ok(Changed::Illegal(task));
     }

@@ -4,9 +4,9 @@ use std::sync::Once;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use diesel::{ConnectionError, ExpressionMethods};
 use diesel::dsl::sql;
 use diesel::sql_types::{Text, Timestamp};
+use diesel::{ConnectionError, ExpressionMethods};
 use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig};
 use diesel_async::{

@@ -172,6 +172,7 @@ macro_rules! store_suite {
             purging: what_changed_since_it_was_copied_is_kept,
             purging: portions_are_bounded_and_complete,
             purging: a_sweep_goes_on_where_another_ended,
+            purging: what_is_purged_cannot_be_changed,
             purging: purgers_and_writers_do_not_meet,
         }
     };

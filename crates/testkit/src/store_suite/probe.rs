@@ -191,6 +191,7 @@ impl Probe {
         match self.retry(task.head.id, order).await.expect("retried") {
             Changed::Changed(_, count) => count,
             Changed::Illegal(head) => panic!("a retry is illegal in {}", head.status),
+            Changed::Gone => panic!("the task is gone"),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tasker_core::id::{JournalUid, TaskId};
 use tasker_core::purge::{PurgeOrder, Retention};
 use tasker_core::state::{ResponseState, TaskStatus};
-use tasker_core::store::{Created, RecordVerdict, TaskFilter};
+use tasker_core::store::{Changed, Created, RecordVerdict, RetryOrder, TaskFilter};
 use tasker_core::task::{NewTask, Task};
 use tokio::task::JoinSet;
 
@@ -268,6 +268,22 @@ pub async fn a_sweep_goes_on_where_another_ended(ledger: &dyn Ledger) {
     assert_eq!(second.sweep(1000).await.expect("swept"), (0, false));
     assert!(second.rows(id).await.is_empty());
     assert!(second.rows(small.head.id).await.is_empty());
+}
+
+/// A cancel and a retry of a task that was purged meanwhile change nothing and say so.
+pub async fn what_is_purged_cannot_be_changed(ledger: &dyn Ledger) {
+    let probe = Probe::open(ledger).await;
+    let id = probe.done(brief("gone", &["a"])).await.head.id;
+    assert_eq!(probe.forget(NOW, vec![id]).await, [id]);
+    let cancelled = probe.cancel(id, probe.process).await;
+    assert!(matches!(cancelled, Ok(Changed::Gone)), "{cancelled:?}");
+    let order = RetryOrder {
+        states: vec![ResponseState::Succeeded],
+        endpoints: None,
+        wait_s: 30,
+    };
+    let retried = probe.retry(id, order).await;
+    assert!(matches!(retried, Ok(Changed::Gone)), "{retried:?}");
 }
 
 /// Several purgers beside each other and beside those who store: each task goes once, nothing else.

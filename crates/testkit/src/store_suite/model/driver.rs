@@ -252,7 +252,8 @@ pub(super) fn told(error: tasker_core::store::StoreError) -> Difference {
 fn done(changed: &Changed) -> Done {
     match changed {
         Changed::Changed(_, count) => Done::Changed(*count),
-        Changed::Illegal(_) => Done::Illegal,
+        // The model purges nothing: to it a task that is gone is as wrong as an illegal change.
+        Changed::Illegal(_) | Changed::Gone => Done::Illegal,
     }
 }
 
