@@ -26,6 +26,10 @@ pub enum Command {
     /// Show the whole thing on this machine: API, workers and a sample task in one process
     Demo(DemoArgs),
     /// Serve the HTTP API
+    #[command(
+        after_help = "Exit codes: 0 drained, 1 failed, 64 usage, 69 the port cannot be had, 75 \
+        drained with tasks left for another process or the next start to publish."
+    )]
     Api(ModeArgs),
     /// Prepare the database and RabbitMQ; harmless to repeat
     Init(InitArgs),

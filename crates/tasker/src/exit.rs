@@ -9,7 +9,7 @@
 //! | 4 | the task was cancelled |
 //! | 64 | usage: the command line, the configuration or the request is wrong |
 //! | 69 | unavailable: a server cannot be reached, or a port is taken |
-//! | 75 | not yet: the task is not settled; work is left in the worker's journal |
+//! | 75 | not yet: the task is not settled; work is left in the worker's journal, or tasks to be published by the API's next start |
 
 use std::process::ExitCode;
 

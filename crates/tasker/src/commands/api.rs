@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
+use tasker_api::Drained;
 use tasker_core::wire::MAX_REPORT_BYTES;
 
 use crate::cli::ModeArgs;
@@ -9,8 +10,11 @@ use crate::config::{self, Config, Needs};
 use crate::exit::{Exit, Failure};
 use crate::{logging, signals, wiring};
 
-/// Serves until SIGINT or SIGTERM. The broker may be away, then tasks are accepted and published
-/// later; so may the database, then requests are answered 503.
+/// Serves until SIGINT or SIGTERM, then drains. The broker may be away, then tasks are accepted and
+/// published later; so may the database, then requests are answered 503.
+///
+/// Returns [`Exit::NOT_YET`] if the drain took too long or left stored tasks to be published by another
+/// process or the next start.
 ///
 /// # Errors
 /// [`Failure`].
@@ -68,7 +72,16 @@ async fn serve(config: &Config) -> Result<Exit, Failure> {
         left_to_others = drained.left_to_others,
         "ended"
     );
-    Ok(Exit::OK)
+    Ok(exit(drained))
+}
+
+/// Whether something is left that others, or the next start, have to finish.
+const fn exit(drained: Drained) -> Exit {
+    if drained.in_time && drained.left_to_others == 0 {
+        Exit::OK
+    } else {
+        Exit::NOT_YET
+    }
 }
 
 /// Listens on an address.
@@ -90,6 +103,21 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_is_told() {
+        for (in_time, left_to_others, code) in [
+            (true, 0, Exit::OK),
+            (true, 1, Exit::NOT_YET),
+            (false, 0, Exit::NOT_YET),
+        ] {
+            let drained = Drained {
+                in_time,
+                left_to_others,
+            };
+            assert_eq!(exit(drained), code, "{drained:?}");
+        }
+    }
 
     #[test]
     fn a_taken_port_is_told() {
