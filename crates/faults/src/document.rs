@@ -1,28 +1,64 @@
-//! The table of `docs/RELIABILITY.md`, between two marks.
+//! What `docs/RELIABILITY.md` takes from here: the promises, and the table of a run.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::outcome::Outcome;
-use crate::rows::Row;
+use crate::rows::{self, Row};
 use crate::table;
 
-const BEGIN: &str = "<!-- table: scripts/faults --write -->";
-const END: &str = "<!-- end of table -->";
+/// What stands between two marks.
+struct Section {
+    begin: &'static str,
+    end: &'static str,
+}
 
-/// Puts the table of a run into the document, with date, machine and seed.
+const PROMISES: Section = Section {
+    begin: "<!-- promises: scripts/faults --write -->",
+    end: "<!-- end of promises -->",
+};
+
+const TABLE: Section = Section {
+    begin: "<!-- table: scripts/faults --write -->",
+    end: "<!-- end of table -->",
+};
+
+impl Section {
+    fn split<'a>(&self, text: &'a str) -> (&'a str, &'a str, &'a str) {
+        let (before, rest) = text.split_once(self.begin).expect("the first mark");
+        let (inside, after) = rest.split_once(self.end).expect("the second mark");
+        (before, inside, after)
+    }
+
+    fn replace(&self, text: &str, inside: &str) -> String {
+        let (before, _, after) = self.split(text);
+        format!("{before}{}\n{inside}{}{after}", self.begin, self.end)
+    }
+}
+
+fn path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/RELIABILITY.md")
+}
+
+/// Puts the promises and the table of a run into the document, with date, machine and seed.
 ///
 /// # Panics
 /// If the document cannot be written or its marks are missing.
 pub fn write(results: &[(Row, Outcome)], seed: u64) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/RELIABILITY.md");
-    let text = std::fs::read_to_string(&path).expect("docs/RELIABILITY.md");
-    let (before, rest) = text.split_once(BEGIN).expect("the mark before the table");
-    let (_, after) = rest.split_once(END).expect("the mark after the table");
+    let text = std::fs::read_to_string(path()).expect("docs/RELIABILITY.md");
     let date = chrono::Utc::now().format("%Y-%m-%d");
     let about = format!("{date}, {}, seed {seed}.", machine());
     let table = table::markdown(results);
-    let text = format!("{before}{BEGIN}\n{about}\n\n{table}{END}{after}");
-    std::fs::write(&path, text).expect("docs/RELIABILITY.md");
+    let text = PROMISES.replace(&text, &promises(&rows::all()));
+    let text = TABLE.replace(&text, &format!("{about}\n\n{table}"));
+    std::fs::write(path(), text).expect("docs/RELIABILITY.md");
+}
+
+fn promises(rows: &[Row]) -> String {
+    let mut text = "| promise | row |\n|---|---|\n".to_owned();
+    for row in rows {
+        text.push_str(&format!("| {} | {} |\n", row.promise, row.name));
+    }
+    text
 }
 
 /// What the run was on.
@@ -40,4 +76,21 @@ fn machine() -> String {
     let memory = memory.and_then(|rest| rest.split_ascii_whitespace().next());
     let gib = memory.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) >> 20;
     format!("{cores} cores, {gib} GiB, {system}; load, servers and workers share them")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_has_every_promise_and_a_row_for_each() {
+        let text = std::fs::read_to_string(path()).expect("docs/RELIABILITY.md");
+        let (_, written, _) = PROMISES.split(&text);
+        assert_eq!(written.trim(), promises(&rows::all()).trim());
+        let (_, table, _) = TABLE.split(&text);
+        for row in rows::all() {
+            let line = format!("| {} | {} |", row.name, row.fault);
+            assert!(table.contains(&line), "{} is not in the table", row.name);
+        }
+    }
 }
