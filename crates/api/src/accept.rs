@@ -3,9 +3,11 @@
 //! Requests do not talk to the database themselves. They put their task into a bounded queue, and
 //! whichever committer is free takes all that has piled up into one transaction: an idle system
 //! commits at once, a busy one commits many tasks with one fsync, and nothing waits for a timer. A
-//! request that goes away never cancels a transaction.
+//! request that goes away never cancels a transaction. One that no transaction takes in time is refused:
+//! with a slow database, load is shed instead of piling up.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tasker_core::ProcessId;
 use tasker_core::fault::{self, Point};
@@ -13,6 +15,7 @@ use tasker_core::store::{Created, Store, StoreError};
 use tasker_core::task::{NewTask, Task};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::chain;
@@ -51,27 +54,42 @@ type Answer = Result<Accepted, NotAccepted>;
 struct Wish {
     task: NewTask,
     answer: oneshot::Sender<Answer>,
+    /// Told when a transaction takes it. Refused by a request that waits no longer.
+    taken: oneshot::Sender<()>,
 }
 
 /// Where requests hand in their tasks.
 #[derive(Clone)]
-pub(crate) struct Intake(mpsc::Sender<Wish>);
+pub(crate) struct Intake {
+    wishes: mpsc::Sender<Wish>,
+    wait: Duration,
+}
 
 impl Intake {
-    /// Stores a task. Dropping the future does not stop it.
+    /// Stores a task, if a transaction takes it in time. Dropping the future after that does not stop it.
     pub(crate) async fn accept(&self, task: NewTask) -> Answer {
         let (answer, got) = oneshot::channel();
-        self.0
-            .try_send(Wish { task, answer })
-            .map_err(|_| NotAccepted::Busy)?;
+        let (taken, begun) = oneshot::channel();
+        let wish = Wish {
+            task,
+            answer,
+            taken,
+        };
+        self.wishes.try_send(wish).map_err(|_| NotAccepted::Busy)?;
+        if timeout(self.wait, begun).await.is_err() {
+            return Err(NotAccepted::Busy);
+        }
         got.await.unwrap_or(Err(NotAccepted::Unavailable))
     }
 
     /// How many requests wait.
     pub(crate) fn depth(&self) -> usize {
-        self.0.max_capacity() - self.0.capacity()
+        self.wishes.max_capacity() - self.wishes.capacity()
     }
 }
+
+/// A task that goes into a transaction, and who waits for it.
+type Taken = (NewTask, oneshot::Sender<Answer>);
 
 /// Commits what requests hand in.
 pub(crate) struct Committer {
@@ -110,7 +128,11 @@ pub(crate) fn intake(
         desk,
         settings,
     };
-    (Intake(tx), committer)
+    let intake = Intake {
+        wishes: tx,
+        wait: settings.wait,
+    };
+    (intake, committer)
 }
 
 impl Committer {
@@ -135,25 +157,30 @@ impl Committer {
             let Some(first) = first else { break };
             let (batch, rest) = self.gather(first);
             left_over = rest;
+            if batch.is_empty() {
+                continue;
+            }
             let desk = Arc::clone(&self.desk);
             commits.spawn(async move { desk.commit(batch).await });
         }
         while commits.join_next().await.is_some() {}
     }
 
-    /// Takes all that has piled up, within the bounds of a transaction.
-    fn gather(&mut self, first: Wish) -> (Vec<Wish>, Option<Wish>) {
-        let mut bytes = weight(&first.task);
-        let mut batch = vec![first];
-        while batch.len() < self.settings.batch {
-            let Ok(wish) = self.wishes.try_recv() else {
-                break;
-            };
+    /// Takes all that has piled up and is still waited for, within the bounds of a transaction.
+    fn gather(&mut self, first: Wish) -> (Vec<Taken>, Option<Wish>) {
+        let (mut bytes, mut batch) = (0, Vec::new());
+        let mut next = Some(first);
+        while let Some(wish) = next {
             bytes += weight(&wish.task);
-            if bytes > self.settings.batch_bytes {
+            if bytes > self.settings.batch_bytes && !batch.is_empty() {
                 return (batch, Some(wish));
             }
-            batch.push(wish);
+            if wish.taken.send(()).is_ok() {
+                batch.push((wish.task, wish.answer));
+            }
+            next = (batch.len() < self.settings.batch)
+                .then(|| self.wishes.try_recv().ok())
+                .flatten();
         }
         (batch, None)
     }
@@ -167,11 +194,8 @@ fn weight(task: &NewTask) -> usize {
 }
 
 impl Desk {
-    async fn commit(&self, batch: Vec<Wish>) {
-        let (tasks, answers): (Vec<_>, Vec<_>) = batch
-            .into_iter()
-            .map(|wish| (wish.task, wish.answer))
-            .unzip();
+    async fn commit(&self, batch: Vec<Taken>) {
+        let (tasks, answers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         // Only a batch can be refused for the fault of one; a task alone needs no copy.
         let again = (tasks.len() > 1).then(|| tasks.clone());
         match (self.create(tasks).await, again) {

@@ -73,6 +73,9 @@ impl TaskTypeSettings {
 pub struct AcceptSettings {
     /// Requests that may wait for the database; more are answered 503.
     pub queue: usize,
+    /// How long a request may wait until a transaction takes it; then it is answered 503 and nothing is
+    /// stored.
+    pub wait: Duration,
     /// Tasks in one transaction, at most.
     pub batch: usize,
     /// Bytes of payloads and names in one transaction, about, at most.
@@ -85,6 +88,7 @@ impl Default for AcceptSettings {
     fn default() -> Self {
         Self {
             queue: 4096,
+            wait: Duration::from_secs(2),
             batch: 512,
             batch_bytes: 4 << 20,
             committers: 2,

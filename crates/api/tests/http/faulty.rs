@@ -23,6 +23,8 @@ pub(crate) struct FaultyStore {
     inner: Arc<dyn Store>,
     /// Every operation fails.
     pub(crate) away: AtomicBool,
+    /// Transactions that store tasks do not end while this is held.
+    pub(crate) slow: tokio::sync::Mutex<()>,
     /// Transactions that store tasks, and tasks in the greatest of them.
     pub(crate) creates: AtomicUsize,
     pub(crate) greatest: AtomicUsize,
@@ -35,6 +37,7 @@ impl FaultyStore {
         Self {
             inner,
             away: AtomicBool::new(false),
+            slow: tokio::sync::Mutex::new(()),
             creates: AtomicUsize::new(0),
             greatest: AtomicUsize::new(0),
             refused: "refused-by-the-ledger",
@@ -78,6 +81,7 @@ impl Store for FaultyStore {
         }
         self.creates.fetch_add(1, Ordering::SeqCst);
         self.greatest.fetch_max(batch.len(), Ordering::SeqCst);
+        drop(self.slow.lock().await);
         inner.create(batch, owner).await
     }
     async fn task(

@@ -1,6 +1,9 @@
 //! A ledger that is away, a queue that is full: 503 with Retry-After, never a 500, and no word of
 //! what happened inside.
 
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
 use tasker_api::{AcceptSettings, ApiSettings};
 use tasker_core::store::Timing;
 
@@ -107,4 +110,39 @@ fn a_full_queue_sheds_load_and_recovers() {
     assert!(stored > 0 && stored < 200, "{stored} of 200");
     assert_eq!(app.stored("worker"), stored);
     assert_eq!(app.post("/worker", r#"{"identifier":"after"}"#).status, 201);
+}
+
+#[test]
+fn with_a_slow_ledger_requests_are_refused_soon_and_not_stored_after_all() {
+    let accept = AcceptSettings {
+        committers: 1,
+        wait: Duration::from_millis(300),
+        ..AcceptSettings::default()
+    };
+    let app = App::with(
+        ApiSettings {
+            accept,
+            ..settings()
+        },
+        Timing::default(),
+    );
+    let slow = app.store.slow.blocking_lock();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| app.post("/worker", r#"{"identifier":"first"}"#).status);
+        let begun = Instant::now();
+        while app.store.creates.load(Ordering::SeqCst) == 0 {
+            assert!(begun.elapsed() < Duration::from_secs(10), "it is taken");
+            std::thread::yield_now();
+        }
+        for identifier in ["second", "third"] {
+            let begun = Instant::now();
+            let body = format!(r#"{{"identifier":"{identifier}"}}"#);
+            app.post("/worker", body).is_problem(503, "overloaded");
+            assert!(begun.elapsed() < Duration::from_secs(5), "{begun:?}");
+        }
+        drop(slow);
+        assert_eq!(first.join().expect("a client"), 201, "who was taken waits");
+    });
+    assert_eq!(app.post("/worker", r#"{"identifier":"third"}"#).status, 201);
+    assert_eq!(app.stored("worker"), 2, "not the second one");
 }
