@@ -334,9 +334,10 @@ pub trait Store: Send + Sync + 'static {
     async fn record(&self, batch: Vec<Arrived>) -> Result<Recorded, StoreError>;
 
     /// Notes a worker's start. A journal that differs from the one before turns its RECEIVED and
-    /// RUNNING rows into INTERRUPTED (`once`) or the next attempt (`idempotent`); all its open rows
-    /// become due to be asked, but for those whose next attempt is not due yet. A hello of one of the
-    /// last eight starts before the present one was overtaken: it is answered and changes nothing.
+    /// RUNNING rows into INTERRUPTED (`once`) or the next attempt (`idempotent`), and what was presumed
+    /// lost stands; all its open rows become due to be asked, but for those whose next attempt is not
+    /// due yet. A hello of one of the last eight starts before the present one was overtaken: it is
+    /// answered and changes nothing.
     async fn hello(&self, sign: WorkerSign, fresh: bool) -> Result<HelloAnswer, StoreError>;
 
     /// Notes that workers are alive.
@@ -354,14 +355,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// Turns RECEIVED and RUNNING rows of endpoints that have been silent for `lost_after` and the
     /// task's `timeout_s` into INTERRUPTED, presumed; at most `limit` rows. Returns what it settled,
-    /// and whether more is due.
+    /// and whether more is due. They are asked about all the same, as long as the task lives.
     async fn presume_lost(
         &self,
         limit: u32,
     ) -> Result<(Vec<(TaskUid, TaskStatus)>, bool), StoreError>;
 
-    /// Takes open rows of live endpoints that are due to be asked; they are due again after
-    /// [`Timing::ask_every`].
+    /// Takes rows of live endpoints that are due to be asked: open ones, and those that were presumed
+    /// lost. They are due again after [`Timing::ask_every`].
     async fn take_asks(&self, limit: u32) -> Result<Vec<Ask>, StoreError>;
 
     /// The database's clock; also the check whether it answers.

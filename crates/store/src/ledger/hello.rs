@@ -29,6 +29,7 @@ pub(super) async fn hello(
     let mut settled = Settled::new();
     if heard == Heard::NewJournal {
         give_up_runs(conn, sign, now, &mut settled).await?;
+        stop_doubting(conn, sign, now).await?;
     }
     if heard != Heard::Stale {
         // The pause before a next attempt is not cut short.
@@ -128,6 +129,29 @@ async fn note_worker(
     } else {
         Heard::Known
     })
+}
+
+/// The old journal is gone, and with it whoever could tell that silence was misread.
+async fn stop_doubting(
+    conn: &mut Conn,
+    sign: &WorkerSign,
+    now: DateTime<Utc>,
+) -> Result<(), Failure> {
+    diesel::update(responses::table)
+        .filter(responses::task_type.eq(sign.task_type.as_str()))
+        .filter(responses::endpoint.eq(sign.endpoint.as_str()))
+        .filter(responses::ask_at.is_not_null())
+        .filter(responses::state.eq(ResponseState::Interrupted.code()))
+        .set((
+            responses::presumed.eq(false),
+            responses::errnr.eq(errnr::JOURNAL_LOST),
+            responses::errmsg.eq(errnr::meaning(errnr::JOURNAL_LOST)),
+            responses::last_modified_at.eq(stored(now)),
+            responses::ask_at.eq(None::<chrono::NaiveDateTime>),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// The old journal is gone, and with it the knowledge of what was running.

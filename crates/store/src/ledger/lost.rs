@@ -60,7 +60,8 @@ pub(super) async fn presume_lost(
         row.body.errmsg = errnr::meaning(errnr::LOST_CONTACT).map(str::to_owned);
         row.body.finished_at = Some(stored(now));
         row.body.last_modified_at = stored(now);
-        row.body.ask_at = None;
+        // If it is back before the task is over, it may know better: the broker may have lost its word.
+        row.body.ask_at = Some(stored(now));
         if row.body.expected {
             task.counts.step(from, ResponseState::Interrupted);
         }

@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use tasker_core::errnr;
 use tasker_core::id::JournalUid;
 use tasker_core::state::ResponseState;
 use tasker_core::store::{Ask, Asked, Timing};
-use tasker_core::task::NewTask;
+use tasker_core::task::{NewTask, Task};
 use tokio::task::JoinSet;
 
 use super::probe::sign;
@@ -187,4 +188,52 @@ pub async fn schedulers_share_the_asks(ledger: &dyn Ledger) {
     all.extend(rest.into_iter().map(|ask| ask.endpoint));
     let distinct: HashSet<_> = all.iter().collect();
     assert_eq!((all.len(), distinct.len()), (200, 200));
+}
+
+/// A run of `a` that was presumed lost.
+async fn presumed(ledger: &dyn Ledger, journal: JournalUid) -> (Probe, Task) {
+    let timing = Timing {
+        lost_after: Duration::ZERO,
+        ..impatient()
+    };
+    let probe = Probe::open_with(ledger, timing).await;
+    let new = NewTask {
+        timeout_s: 0,
+        ..new_task("t-1", &["a"])
+    };
+    let task = probe.store_new(new).await;
+    probe.greet("a", journal, true).await;
+    probe.reach("a", &task, ResponseState::Running).await;
+    probe.presume_lost(10).await.expect("presumed");
+    let row = probe.row(&task, "a").await;
+    assert_eq!(
+        (row.state, row.presumed),
+        (ResponseState::Interrupted, true)
+    );
+    (probe, task)
+}
+
+/// The broker may have lost the report of the end: whoever was only silent is asked what came of it, as
+/// long as it may know.
+pub async fn who_was_presumed_lost_is_asked_when_it_is_back(ledger: &dyn Ledger) {
+    let journal = JournalUid::mint();
+    let (probe, task) = presumed(ledger, journal).await;
+    probe.greet("a", journal, false).await;
+    assert_eq!(asked(&probe).await, ["a"]);
+    probe.reach("a", &task, ResponseState::Succeeded).await;
+    assert!(asked(&probe).await.is_empty());
+}
+
+/// With its journal gone nobody knows better than silence.
+pub async fn who_came_back_with_another_journal_is_not_asked(ledger: &dyn Ledger) {
+    let (probe, task) = presumed(ledger, JournalUid::mint()).await;
+    let had = probe.greet("a", JournalUid::mint(), true).await.had;
+    assert_eq!(had.len(), 1, "it must not run it");
+    assert!(asked(&probe).await.is_empty());
+    let row = probe.row(&task, "a").await;
+    assert_eq!(
+        (row.state, row.presumed),
+        (ResponseState::Interrupted, false)
+    );
+    assert_eq!(row.errnr, Some(errnr::JOURNAL_LOST));
 }

@@ -118,6 +118,8 @@ macro_rules! store_suite {
             asking: only_live_endpoints_are_asked,
             asking: a_row_is_asked_again_after_a_while,
             asking: final_rows_are_not_asked,
+            asking: who_was_presumed_lost_is_asked_when_it_is_back,
+            asking: who_came_back_with_another_journal_is_not_asked,
             asking: expired_tasks_are_not_asked,
             asking: what_was_taken_is_asked_beyond_the_end,
             asking: cancelled_tasks_are_asked_for_their_end,

@@ -136,7 +136,7 @@ impl Picture {
         task.settled_at = Some(now);
         task.publish_at = Some(now + lease);
         let mut touched = 0;
-        for row in task.rows.values_mut().filter(|row| row.is_open()) {
+        for row in task.rows.values_mut().filter(|row| row.is_asked()) {
             row.ask_at = now;
             // Nothing is tried again; the answer is asked for at once.
             row.retry_at = None;
@@ -197,7 +197,9 @@ impl Picture {
                 task.publish_at = None;
             }
         }
-        self.settle_these(0..self.tasks.len())
+        let is_due = |task: &Task| task.wait_until <= now || task.expires_at <= now;
+        let due = (0..self.tasks.len()).filter(|at| is_due(&self.tasks[*at]));
+        self.settle_these(due.collect::<Vec<_>>())
     }
 
     /// Runs of workers that were silent for too long.
@@ -215,6 +217,8 @@ impl Picture {
                     row.state = ResponseState::Interrupted;
                     row.presumed = true;
                     row.modified_at = self.now;
+                    // It is asked if it is back.
+                    row.ask_at = self.now;
                     changed.push(at);
                 }
             }
@@ -236,7 +240,7 @@ impl Picture {
                     .is_some_and(|worker| now - worker.seen_at <= self.offline_after);
                 // Beyond its end only who took it can tell what became of it.
                 let is_of_use = now < task.expires_at || row.is_under_way();
-                if is_live && is_of_use && row.is_open() && row.ask_at <= now {
+                if is_live && is_of_use && row.is_asked() && row.ask_at <= now {
                     row.ask_at = next;
                     let is_cancelled = task.status == TaskStatus::Cancelled;
                     questions.push(Question {

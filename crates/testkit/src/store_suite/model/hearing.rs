@@ -197,6 +197,11 @@ impl Picture {
                     row.state = ResponseState::Interrupted;
                 }
             }
+            if is_journal_lost && row.presumed {
+                // Nobody knows better any more.
+                row.presumed = false;
+                row.modified_at = now;
+            }
             // A pause between attempts is not cut short.
             if row.retry_at.is_none_or(|at| at <= now) {
                 row.ask_at = now;
@@ -225,7 +230,7 @@ impl Picture {
             .filter(|task| {
                 let row = task.rows.get(endpoint);
                 // Who is not on the list can neither have it nor get it.
-                task.audience != Audience::Listed || row.is_some_and(Row::is_open)
+                task.audience != Audience::Listed || row.is_some_and(Row::is_asked)
             })
             .map(|task| task.uid)
             .collect()

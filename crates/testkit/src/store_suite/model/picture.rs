@@ -151,6 +151,11 @@ impl Row {
         !self.is_finished() && self.state != ResponseState::Expired
     }
 
+    /// Whether its endpoint may have something to say: silence is not the last word.
+    pub(super) fn is_asked(&self) -> bool {
+        self.is_open() || self.presumed
+    }
+
     /// Whether its endpoint has it and is not through with it.
     pub(super) fn is_under_way(&self) -> bool {
         matches!(self.state, ResponseState::Received | ResponseState::Running)
