@@ -1,10 +1,11 @@
 //! When the first run after a start may begin, and what time it is at the ledger.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tasker_core::task::RunPolicy;
+use tokio::time::Instant;
 
 #[derive(Debug, Clone, Copy)]
 struct Welcomed {

@@ -1,7 +1,7 @@
 //! Step 8, report: one message under way at a time, so that reports of a worker go in order; each
 //! takes all that has piled up. Repeated until the broker confirms it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tasker_core::backoff::Backoff;
@@ -10,6 +10,7 @@ use tasker_core::wire::{
     Hello, MAX_ERRMSG_BYTES, MAX_REPLY_BYTES, MAX_REPORT_BYTES, Report, ReportBatch,
 };
 use tasker_core::{ResponseState, TaskUid, errnr};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 

@@ -1,7 +1,7 @@
 //! Step 7, run: a permit, START on the disk, the handler, END on the disk.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tasker_core::backoff::Backoff;
 use tasker_core::fault::{self, Point};
@@ -11,6 +11,7 @@ use tasker_core::wire::{RefusalReason, WireTask};
 use tasker_core::{ResponseState, TaskUid, errnr};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::claim::expired;
@@ -40,7 +41,7 @@ pub(crate) async fn dispatch(
             let taken = shared.desk.next(|policy| gate.may_start(policy)).await;
             permit.ok().map(|permit| (permit, taken))
         };
-        let patience = gate.patience_ends().into();
+        let patience = gate.patience_ends();
         tokio::select! {
             () = stop.cancelled() => break,
             Some((permit, taken)) = next => {
