@@ -127,7 +127,7 @@ impl Handler for ExternalHandler {
             }
         };
         let status = watched.await;
-        if budget.is_spent() {
+        if budget.is_short() {
             tracing::warn!(
                 "task.uid" = %job.uid,
                 "task.type" = job.task_type,

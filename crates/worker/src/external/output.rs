@@ -2,7 +2,7 @@
 //! control characters, and drained to the end, so that the program never blocks on a full pipe.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tasker_core::TaskUid;
 use tasker_core::harmless::harmless;
@@ -23,6 +23,7 @@ pub(super) enum Stream {
 pub(super) struct Budget {
     left: AtomicU64,
     seen: AtomicU64,
+    is_short: AtomicBool,
 }
 
 impl Budget {
@@ -30,6 +31,7 @@ impl Budget {
         Arc::new(Self {
             left: AtomicU64::new(bytes),
             seen: AtomicU64::new(0),
+            is_short: AtomicBool::new(false),
         })
     }
 
@@ -39,8 +41,12 @@ impl Budget {
     }
 
     /// Whether some of them were not logged.
-    pub(super) fn is_spent(&self) -> bool {
-        self.left.load(Ordering::Relaxed) == 0 && self.seen() > 0
+    pub(super) fn is_short(&self) -> bool {
+        self.is_short.load(Ordering::Relaxed)
+    }
+
+    fn fall_short(&self) {
+        self.is_short.store(true, Ordering::Relaxed);
     }
 
     fn spend(&self, bytes: u64) -> bool {
@@ -84,7 +90,11 @@ pub(super) async fn pump(
 }
 
 fn emit(line: &mut Vec<u8>, is_cut: &mut bool, stream: Stream, uid: TaskUid, budget: &Budget) {
-    if budget.spend(line.len() as u64 + 1) {
+    let is_logged = budget.spend(line.len() as u64 + 1);
+    if *is_cut || !is_logged {
+        budget.fall_short();
+    }
+    if is_logged {
         let text = harmless(String::from_utf8_lossy(line).trim_end());
         let truncated = *is_cut;
         match stream {
@@ -94,4 +104,25 @@ fn emit(line: &mut Vec<u8>, is_cut: &mut bool, stream: Stream, uid: TaskUid, bud
     }
     line.clear();
     *is_cut = false;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_not_logged_is_known() {
+        let long = vec![0xff; LINE_BYTES + 1];
+        for (text, limit, is_short) in [
+            (&b"one\ntwo"[..], 8, false),
+            (b"one\ntwo\n", 7, true),
+            (&long[1..], 1 << 20, false),
+            (&long, 1 << 20, true),
+        ] {
+            let budget = Budget::new(limit);
+            pump(text, Stream::Out, TaskUid::mint(), Arc::clone(&budget)).await;
+            assert_eq!(budget.seen(), text.len() as u64);
+            assert_eq!(budget.is_short(), is_short, "{} bytes", text.len());
+        }
+    }
 }
