@@ -31,15 +31,19 @@ use office::Losses;
 use verdict::Verdict;
 use world::{Plan, simulate};
 
-/// Seeds that once showed a fault, besides the first ones.
-const FOUND: &[u64] = &[];
+/// Seeds that showed a fault once, besides the first ones. 10: the broker lost an end that it had
+/// confirmed, its worker was presumed lost, and nobody asked when it was back. 9: the same, with the
+/// journal lost as well.
+const FOUND: &[u64] = &[9, 10];
+/// How many seeds each kind of losses gets besides.
+const SEEDS: u64 = 8;
 
-fn seeds(count: u64) -> Vec<u64> {
+fn seeds() -> Vec<u64> {
     let number = |name| std::env::var(name).ok()?.parse().ok();
     if let Some(seed) = number("SIMULATION_SEED") {
         return vec![seed];
     }
-    let count = number("SIMULATION_SEEDS").unwrap_or(count);
+    let count = number("SIMULATION_SEEDS").unwrap_or(SEEDS);
     (1..=count).chain(FOUND.iter().copied()).collect()
 }
 
@@ -68,8 +72,8 @@ fn run(seed: u64, losses: Losses, broken: Option<Broken>) -> Verdict {
     verdict
 }
 
-fn all_is_true(losses: Losses, count: u64) {
-    for seed in seeds(count) {
+fn all_is_true(losses: Losses) {
+    for seed in seeds() {
         let verdict = run(seed, losses, None);
         assert!(
             verdict.faults.is_empty() && verdict.recovered_after.is_some(),
@@ -83,12 +87,12 @@ fn all_is_true(losses: Losses, count: u64) {
 
 #[test]
 fn nothing_is_lost_whatever_the_broker_loses() {
-    all_is_true(Losses::Broker, 10);
+    all_is_true(Losses::Broker);
 }
 
 #[test]
 fn nothing_runs_twice_whatever_journals_are_lost() {
-    all_is_true(Losses::Journals, 10);
+    all_is_true(Losses::Journals);
 }
 
 #[test]

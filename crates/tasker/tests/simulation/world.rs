@@ -212,7 +212,13 @@ impl World {
     /// `None` if it is not.
     async fn recover(&self) -> Option<Duration> {
         let began = Instant::now();
-        while began.elapsed() < RECOVERY {
+        // What is lost is lost: a broken rule shows soon.
+        let patience = if self.plan.broken.is_some() {
+            RECOVERY / 6
+        } else {
+            RECOVERY
+        };
+        while began.elapsed() < patience {
             if self.is_all_over().await {
                 let took = began.elapsed();
                 // Whatever is still on its way arrives.
