@@ -130,7 +130,7 @@ macro_rules! store_suite {
             cancelling: an_incomplete_task_can_be_cancelled,
             cancelling: a_tombstone_confirms_a_cancel,
             cancelling: a_cancelled_task_stays_cancelled,
-            cancelling: an_unknown_task_is_refused,
+            cancelling: an_unknown_task_is_gone,
             retrying: only_the_chosen_responses_are_tried_again,
             retrying: endpoints_can_be_chosen,
             retrying: a_task_under_way_is_not_retried,
