@@ -1,6 +1,6 @@
 //! What workers say of themselves.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -12,10 +12,8 @@ use tasker_core::store::{HelloAnswer, WorkerSign};
 use tasker_core::task::{Audience, RunPolicy, TaskHead};
 use tasker_core::wire::{CancelEntry, Had};
 
-use super::locked::{
-    Settled, UNDER_WAY, load_under_way, lock_tasks, save_response, settle_and_save,
-};
-use super::{Conn, now};
+use super::locked::{Settled, UNDER_WAY, load_under_way, lock_tasks, settle_and_save};
+use super::{Conn, now, save_responses};
 use crate::failure::{Failure, raced};
 use crate::rows::{EndpointRow, ResponseBody, stored};
 use crate::schema::{endpoints, responses, tasks};
@@ -171,21 +169,18 @@ async fn give_up_runs(
         .await?;
     let (ids, tasks): (Vec<_>, Vec<_>) = found.into_iter().unzip();
     let mut tasks = lock_tasks(conn, tasks).await?;
-    let mut touched = BTreeMap::new();
+    let (mut touched, mut changed) = (BTreeSet::new(), Vec::new());
     for mut row in load_under_way(conn, &ids).await? {
         let Some(task) = tasks.get_mut(&row.body.task_id) else {
             continue;
         };
         give_up_run(task, &mut row.body, now)?;
-        save_response(conn, &row).await?;
-        touched.insert(task.id, ());
+        touched.insert(task.id);
+        changed.push(row);
     }
-    for id in touched.keys() {
-        if let Some(task) = tasks.get_mut(id) {
-            settle_and_save(conn, task, now, settled).await?;
-        }
-    }
-    Ok(())
+    save_responses(conn, changed).await?;
+    let touched = tasks.values_mut().filter(|task| touched.contains(&task.id));
+    settle_and_save(conn, touched, now, settled).await
 }
 
 fn give_up_run(

@@ -9,11 +9,11 @@ use tasker_core::id::{TaskId, TaskUid};
 use tasker_core::state::{ResponseState, TaskStatus};
 use tasker_core::task::TaskHead;
 
-use super::Conn;
+use super::{Conn, save_tasks};
 use crate::apply::{next_deadline, settle_now};
 use crate::batch::MAX_LIST;
 use crate::failure::Failure;
-use crate::rows::{HeadRow, ResponseRow, int, stored};
+use crate::rows::{HeadRow, ResponseRow, TaskChange};
 use crate::schema::{responses, tasks};
 
 /// Tasks that the operation settled, for whoever waits for them.
@@ -49,40 +49,21 @@ pub(super) async fn lock_task(conn: &mut Conn, id: TaskId) -> Result<Option<Task
     Ok(lock_tasks(conn, vec![id]).await?.remove(&id))
 }
 
-/// Settles a task if it is time, and writes it back.
-pub(super) async fn settle_and_save(
+/// Settles tasks if it is time, and writes them back.
+pub(super) async fn settle_and_save<'a>(
     conn: &mut Conn,
-    task: &mut TaskHead,
+    tasks: impl IntoIterator<Item = &'a mut TaskHead>,
     now: DateTime<Utc>,
     settled: &mut Settled,
 ) -> Result<(), Failure> {
-    if let Some(status) = settle_now(task, now) {
-        settled.push((task.uid, status));
+    let mut changes = Vec::new();
+    for task in tasks {
+        if let Some(status) = settle_now(task, now) {
+            settled.push((task.uid, status));
+        }
+        changes.push(TaskChange::new(task, next_deadline(task, now, false)));
     }
-    save_task(conn, task, next_deadline(task, now, false)).await
-}
-
-/// Writes back what operations change of a task: status, counters, deadlines.
-pub(super) async fn save_task(
-    conn: &mut Conn,
-    task: &TaskHead,
-    due_at: Option<DateTime<Utc>>,
-) -> Result<(), Failure> {
-    diesel::update(tasks::table.find(task.id))
-        .set((
-            tasks::status.eq(task.status.code()),
-            tasks::expected.eq(int(task.counts.expected)),
-            tasks::received.eq(int(task.counts.received)),
-            tasks::finished.eq(int(task.counts.finished)),
-            tasks::failed.eq(int(task.counts.failed)),
-            tasks::wait_until.eq(stored(task.wait_until)),
-            tasks::expires_at.eq(stored(task.expires_at)),
-            tasks::settled_at.eq(task.settled_at.map(stored)),
-            tasks::due_at.eq(due_at.map(stored)),
-        ))
-        .execute(conn)
-        .await?;
-    Ok(())
+    Ok(save_tasks(conn, changes).await?)
 }
 
 /// Reads those of the rows that their endpoint has and has not finished; their tasks are locked.
@@ -108,12 +89,3 @@ pub(super) const UNDER_WAY: [i16; 2] = [
     ResponseState::Received.code(),
     ResponseState::Running.code(),
 ];
-
-/// Writes a row back.
-pub(super) async fn save_response(conn: &mut Conn, row: &ResponseRow) -> Result<(), Failure> {
-    diesel::update(responses::table.find(row.id))
-        .set(&row.body)
-        .execute(conn)
-        .await?;
-    Ok(())
-}

@@ -9,10 +9,8 @@ use tasker_core::errnr;
 use tasker_core::id::TaskId;
 use tasker_core::state::ResponseState;
 
-use super::locked::{
-    Settled, UNDER_WAY, load_under_way, lock_tasks, save_response, settle_and_save,
-};
-use super::{Conn, now};
+use super::locked::{Settled, UNDER_WAY, load_under_way, lock_tasks, settle_and_save};
+use super::{Conn, now, save_responses};
 use crate::batch::at_most;
 use crate::failure::Failure;
 use crate::rows::{span, stored};
@@ -44,7 +42,7 @@ pub(super) async fn presume_lost(
     found.truncate(limit);
     let (ids, of_tasks): (Vec<_>, Vec<_>) = found.into_iter().unzip();
     let mut tasks = lock_tasks(conn, of_tasks).await?;
-    let mut touched = BTreeSet::new();
+    let (mut touched, mut changed) = (BTreeSet::new(), Vec::new());
     for mut row in load_under_way(conn, &ids).await? {
         let Some(task) = tasks.get_mut(&row.body.task_id) else {
             continue;
@@ -65,14 +63,12 @@ pub(super) async fn presume_lost(
         if row.body.expected {
             task.counts.step(from, ResponseState::Interrupted);
         }
-        save_response(conn, &row).await?;
         touched.insert(task.id);
+        changed.push(row);
     }
+    save_responses(conn, changed).await?;
     let mut settled = Settled::new();
-    for id in touched {
-        if let Some(task) = tasks.get_mut(&id) {
-            settle_and_save(conn, task, now, &mut settled).await?;
-        }
-    }
+    let touched = tasks.values_mut().filter(|task| touched.contains(&task.id));
+    settle_and_save(conn, touched, now, &mut settled).await?;
     Ok((settled, is_more_due))
 }

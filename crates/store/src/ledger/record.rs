@@ -11,9 +11,9 @@ use tasker_core::state::ResponseState;
 use tasker_core::store::{Arrived, RecordVerdict, Recorded};
 use tasker_core::task::{Audience, TaskHead};
 
-use super::locked::{Settled, lock_tasks, save_response, settle_and_save};
+use super::locked::{Settled, lock_tasks, settle_and_save};
 use super::presence::greet;
-use super::{Conn, insert_responses, now};
+use super::{Conn, insert_responses, now, save_responses};
 use crate::apply::{apply, happened_at, is_in_time};
 use crate::batch::MAX_LIST;
 use crate::failure::{Failure, raced};
@@ -66,11 +66,8 @@ pub(super) async fn record(
     }
     save(conn, drafts).await?;
     let mut settled = Settled::new();
-    for id in touched {
-        if let Some(task) = tasks.get_mut(&id) {
-            settle_and_save(conn, task, now, &mut settled).await?;
-        }
-    }
+    let touched = tasks.values_mut().filter(|task| touched.contains(&task.id));
+    settle_and_save(conn, touched, now, &mut settled).await?;
     Ok(Recorded {
         verdicts,
         settled,
@@ -204,9 +201,7 @@ async fn save(conn: &mut Conn, drafts: Drafts) -> Result<(), Failure> {
         }
     }
     changed.sort_unstable_by_key(|row| row.id);
-    for row in &changed {
-        save_response(conn, row).await?;
-    }
+    save_responses(conn, changed).await?;
     if !made.is_empty() {
         made.sort_unstable_by(|a, b| (a.task_id, &a.endpoint).cmp(&(b.task_id, &b.endpoint)));
         insert_responses(conn, made).await.map_err(raced)?;

@@ -9,11 +9,11 @@ use tasker_core::store::{Changed, RetryOrder};
 use tasker_core::task::TaskHead;
 use tasker_core::wire::WireTask;
 
-use super::locked::{lock_task, save_task};
-use super::{Conn, now};
+use super::locked::lock_task;
+use super::{Conn, now, save_tasks};
 use crate::batch::MAX_LIST;
 use crate::failure::Failure;
-use crate::rows::{int, seconds, stored};
+use crate::rows::{TaskChange, int, seconds, stored};
 use crate::schema::{responses, tasks};
 
 /// A response that is tried again.
@@ -52,7 +52,7 @@ pub(super) async fn retry(
     }
     // Not settled here, even if no time was given: its endpoints could not have answered yet.
     let due_at = task.wait_until.min(task.expires_at);
-    save_task(conn, &task, Some(due_at)).await?;
+    save_tasks(conn, vec![TaskChange::new(&task, Some(due_at))]).await?;
     let count = u32::try_from(again.len()).unwrap_or(u32::MAX);
     Ok(Changed::Changed(task, count))
 }

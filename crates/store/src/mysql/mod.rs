@@ -1,5 +1,7 @@
 //! MySQL and MariaDB: the connection, its settings, and the statements that differ.
 
+mod changes;
+
 use std::sync::Once;
 use std::time::Duration;
 
@@ -19,6 +21,8 @@ use crate::failure::Failure;
 use crate::options::{OpenError, StoreOptions};
 use crate::rows::{NewTaskRow, ResponseBody};
 use crate::schema::{purged_tasks, responses, tasks};
+
+pub(crate) use changes::{save_responses, save_tasks};
 
 /// A connection.
 pub(crate) type Conn = AsyncMysqlConnection;

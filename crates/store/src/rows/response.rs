@@ -102,7 +102,7 @@ impl ResponseBody {
 }
 
 /// A stored response.
-#[derive(Debug, Queryable, Selectable)]
+#[derive(Debug, Queryable, Selectable, Insertable)]
 #[diesel(table_name = responses)]
 pub(crate) struct ResponseRow {
     pub id: i64,

@@ -125,6 +125,41 @@ impl StoredRow {
     }
 }
 
+/// What operations change of a stored task.
+#[derive(Debug, AsChangeset)]
+#[diesel(table_name = tasks, treat_none_as_null = true)]
+pub(crate) struct TaskChange {
+    #[diesel(skip_update)]
+    pub id: i64,
+    pub status: i16,
+    pub expected: i32,
+    pub received: i32,
+    pub finished: i32,
+    pub failed: i32,
+    pub wait_until: NaiveDateTime,
+    pub expires_at: NaiveDateTime,
+    pub settled_at: Option<NaiveDateTime>,
+    pub due_at: Option<NaiveDateTime>,
+}
+
+impl TaskChange {
+    /// The task as it shall be. `due_at`: the next deadline that the scheduler acts on.
+    pub(crate) fn new(task: &TaskHead, due_at: Option<DateTime<Utc>>) -> Self {
+        Self {
+            id: task.id,
+            status: task.status.code(),
+            expected: int(task.counts.expected),
+            received: int(task.counts.received),
+            finished: int(task.counts.finished),
+            failed: int(task.counts.failed),
+            wait_until: stored(task.wait_until),
+            expires_at: stored(task.expires_at),
+            settled_at: task.settled_at.map(stored),
+            due_at: due_at.map(stored),
+        }
+    }
+}
+
 /// A task that is being stored.
 #[derive(Debug, Insertable)]
 #[diesel(table_name = tasks)]

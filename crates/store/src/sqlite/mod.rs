@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use diesel::connection::AnsiTransactionManager;
-use diesel::{ExpressionMethods, SqliteConnection};
+use diesel::{ExpressionMethods, QueryDsl, SqliteConnection};
 use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig};
 use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
@@ -18,7 +18,7 @@ use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 use crate::batch::parts;
 use crate::failure::Failure;
 use crate::options::{OpenError, StoreOptions};
-use crate::rows::{NewTaskRow, ResponseBody};
+use crate::rows::{NewTaskRow, ResponseBody, ResponseRow, TaskChange};
 use crate::schema::{purged_tasks, responses, tasks};
 
 /// A connection.
@@ -158,6 +158,36 @@ pub(crate) async fn insert_responses(
     conn.spawn_blocking(move |conn| {
         for part in parts(&rows, ResponseBody::COLUMNS, ResponseBody::weight) {
             insert(conn, diesel::insert_into(responses::table).values(part))?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Writes rows back that exist.
+pub(crate) async fn save_responses(
+    conn: &mut Conn,
+    rows: Vec<ResponseRow>,
+) -> Result<(), diesel::result::Error> {
+    conn.spawn_blocking(move |conn| {
+        for row in &rows {
+            let one = responses::table.find(row.id);
+            diesel::RunQueryDsl::execute(diesel::update(one).set(&row.body), conn)?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Writes back what changed of tasks.
+pub(crate) async fn save_tasks(
+    conn: &mut Conn,
+    changes: Vec<TaskChange>,
+) -> Result<(), diesel::result::Error> {
+    conn.spawn_blocking(move |conn| {
+        for change in &changes {
+            let one = tasks::table.find(change.id);
+            diesel::RunQueryDsl::execute(diesel::update(one).set(change), conn)?;
         }
         Ok(())
     })

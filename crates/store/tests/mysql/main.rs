@@ -1,5 +1,6 @@
 //! The ledger on MySQL or MariaDB: the conformance suite, and what only a server can show.
 
+mod distance;
 mod faults;
 mod locks;
 mod prepare;
