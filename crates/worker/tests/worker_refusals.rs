@@ -131,7 +131,7 @@ async fn everything_that_is_refused_is_counted_by_reason() {
 async fn counts_wait_for_a_broker_that_is_away() {
     let (rig, probe) = (Rig::new().await, Probe::held());
     let worker = hasty(&rig, &probe);
-    let (runs, waits) = (Sent::once(), Sent::with(RunPolicy::Idempotent, None, 3));
+    let (runs, waits) = (Sent::once(), Sent::with(RunPolicy::Idempotent, None, 8));
     rig.send_task(&runs).await;
     probe.started(runs.uid, 1, 1).await;
     rig.send_task(&waits).await;

@@ -101,10 +101,11 @@ pub(super) async fn pump(
                     let micros = slice.len() as u64 * 1_000_000 / rate.max(1);
                     tokio::time::sleep(Duration::from_micros(micros)).await;
                 }
+                // Counted first: whoever has it may look at once.
+                passed.fetch_add(slice.len() as u64, Ordering::Relaxed);
                 if to.write_all(slice).await.is_err() {
                     return;
                 }
-                passed.fetch_add(slice.len() as u64, Ordering::Relaxed);
             }
             sent += piece.len() as u64;
         }
