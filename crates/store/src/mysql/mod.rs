@@ -85,6 +85,9 @@ impl Pools {
     }
 }
 
+/// How long a statement waits for a lock at most, in seconds.
+const LOCK_WAIT_S: u64 = 5;
+
 /// Connects, and makes the session what the queries rely on, whatever the server's defaults are.
 async fn connect(url: &str, statement_timeout: Duration) -> Result<Conn, ConnectionError> {
     let mut conn = Conn::establish(url).await?;
@@ -103,11 +106,14 @@ async fn connect(url: &str, statement_timeout: Duration) -> Result<Conn, Connect
         // MySQL bounds only SELECT; the rest is bounded by the time-out of the transaction.
         format!("max_execution_time = {}", statement_timeout.as_millis())
     };
+    // Well before the statement's own limit: who waited in vain for a lock is tried again, a statement
+    // that took too long means an absent database. Whole seconds.
+    let lock_wait = (statement_timeout.as_secs() / 2).clamp(1, LOCK_WAIT_S);
     // English messages, because the failure module reads them.
     conn.batch_execute(&format!(
         "SET SESSION sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,\
          NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', lc_messages = 'en_US', \
-         innodb_lock_wait_timeout = 5, autocommit = 1, {limit}; \
+         innodb_lock_wait_timeout = {lock_wait}, autocommit = 1, {limit}; \
          SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
     ))
     .await

@@ -205,6 +205,26 @@ async fn a_lock_that_is_held_too_long_is_tried_again() {
     scene.end().await;
 }
 
+/// The same with the bounds that are shipped: a statement that waits for a lock must lose its patience
+/// before it counts as one that takes too long, which would be taken for an absent database.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_held_lock_is_no_absence_of_the_database() {
+    let mut scene = scene().await;
+    scene.lock_task().await;
+    let shipped = scene.database.open_with(&StoreOptions {
+        pool_wait: unhurried().pool_wait,
+        ..StoreOptions::default()
+    });
+    let batch = outcome(&scene.task);
+    let recording = tokio::spawn(async move { shipped.record(batch).await });
+    let first = until_blocked(&mut scene.watch, None).await;
+    until_blocked(&mut scene.watch, Some(&first.id)).await;
+    execute(&mut scene.rival, "ROLLBACK").await;
+    let recorded = recording.await.expect("no panic").expect("recorded");
+    assert_eq!(recorded.settled.len(), 1);
+    scene.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dropped_request_leaves_no_transaction_open() {
     let mut scene = scene().await;
