@@ -9,7 +9,7 @@ use tasker_core::broker::Broker;
 use tasker_core::handler::Handler;
 use tasker_core::wire::MAX_ENVELOPE_BYTES;
 use tasker_core::{EndpointName, TaskType};
-use tasker_worker::{Drained, WorkerError};
+use tasker_worker::{Drained, LastTry, WorkerError, WorkerSettings};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -108,9 +108,12 @@ async fn perform(
     let broker: Arc<dyn Broker> = wiring::rabbitmq(queue, account, &name, MAX_ENVELOPE_BYTES);
 
     let mut workers = JoinSet::new();
+    let last_try = LastTry::default();
     for (task_type, handler) in handlers {
-        let settings =
-            wiring::worker_settings(&config.worker, args.endpoint.clone(), task_type.clone());
+        let settings = WorkerSettings {
+            last_try: last_try.clone(),
+            ..wiring::worker_settings(&config.worker, args.endpoint.clone(), task_type.clone())
+        };
         let (broker, stop) = (Arc::clone(&broker), stop.clone());
         workers.spawn(async move {
             (

@@ -8,17 +8,29 @@ use tasker_core::handler::Stop;
 use tasker_core::task::{Progress, RunPolicy};
 use tokio::sync::{Notify, watch};
 
+use crate::last_try::{LastTry, LastTryTaken};
+
 /// A run as others see it.
 #[derive(Debug)]
 struct Running {
     stop: watch::Sender<Option<Stop>>,
     progress: Option<Progress>,
+    _last_try: Option<LastTryTaken>,
+}
+
+/// A task that may start.
+#[derive(Debug)]
+struct Ready {
+    uid: TaskUid,
+    policy: RunPolicy,
+    /// One more death of its worker, and it is refused.
+    is_last_try: bool,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     /// May start, oldest first.
-    ready: VecDeque<(TaskUid, RunPolicy)>,
+    ready: VecDeque<Ready>,
     /// `once` tasks whose RECEIVED report the broker has not confirmed, with the attempt.
     unconfirmed: HashMap<TaskUid, u32>,
     /// All of both, with the attempt.
@@ -44,6 +56,7 @@ pub(crate) enum Withdrawn {
 pub(crate) struct Desk {
     inner: Mutex<Inner>,
     changed: Notify,
+    last_try: LastTry,
 }
 
 /// A task that was taken from the queue and stands in the table of runs.
@@ -53,7 +66,24 @@ pub(crate) struct Taken {
     pub(crate) stop: watch::Receiver<Option<Stop>>,
 }
 
+impl Inner {
+    fn ready(&mut self, uid: TaskUid, policy: RunPolicy) {
+        self.ready.push_back(Ready {
+            uid,
+            policy,
+            is_last_try: false,
+        });
+    }
+}
+
 impl Desk {
+    pub(crate) fn new(last_try: LastTry) -> Self {
+        Self {
+            last_try,
+            ..Self::default()
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -69,16 +99,29 @@ impl Desk {
             match (policy, before) {
                 (RunPolicy::Once, Some(before)) if before != attempt => {
                     // The confirm of an older attempt is none of this one.
-                    inner.ready.retain(|(ready, _)| *ready != uid);
+                    inner.ready.retain(|ready| ready.uid != uid);
                     inner.unconfirmed.insert(uid, attempt);
                 }
                 (_, Some(_)) => {}
                 (RunPolicy::Once, None) => {
                     inner.unconfirmed.insert(uid, attempt);
                 }
-                (RunPolicy::Idempotent, None) => inner.ready.push_back((uid, policy)),
+                (RunPolicy::Idempotent, None) => inner.ready(uid, policy),
             }
         }
+        drop(inner);
+        self.changed.notify_one();
+    }
+
+    /// Queues a task, as nothing runs yet, whose next run is the last before it is refused.
+    pub(crate) fn offer_last_try(&self, uid: TaskUid, attempt: u32, policy: RunPolicy) {
+        let mut inner = self.lock();
+        inner.queued.insert(uid, attempt);
+        inner.ready.push_back(Ready {
+            uid,
+            policy,
+            is_last_try: true,
+        });
         drop(inner);
         self.changed.notify_one();
     }
@@ -88,7 +131,7 @@ impl Desk {
         let mut inner = self.lock();
         if inner.unconfirmed.get(&uid) == Some(&attempt) {
             inner.unconfirmed.remove(&uid);
-            inner.ready.push_back((uid, RunPolicy::Once));
+            inner.ready(uid, RunPolicy::Once);
         }
         drop(inner);
         self.changed.notify_one();
@@ -98,25 +141,34 @@ impl Desk {
     pub(crate) async fn next(&self, may_start: impl Fn(RunPolicy) -> bool) -> Taken {
         loop {
             let changed = self.changed.notified();
+            let freed = self.last_try.freed();
             if let Some(taken) = self.take(&may_start) {
                 return taken;
             }
-            changed.await;
+            tokio::select! {
+                () = changed => {}
+                () = freed => {}
+            }
         }
     }
 
     fn take(&self, may_start: impl Fn(RunPolicy) -> bool) -> Option<Taken> {
         let mut inner = self.lock();
-        let at = inner
-            .ready
-            .iter()
-            .position(|(_, policy)| may_start(*policy))?;
-        let (uid, _) = inner.ready.remove(at)?;
+        let mut last_try = None;
+        let at = inner.ready.iter().position(|ready| {
+            if may_start(ready.policy) && ready.is_last_try {
+                last_try = self.last_try.take();
+                return last_try.is_some();
+            }
+            may_start(ready.policy)
+        })?;
+        let Ready { uid, .. } = inner.ready.remove(at)?;
         inner.queued.remove(&uid);
         let (stop, stopped) = watch::channel(None);
         let run = Running {
             stop,
             progress: None,
+            _last_try: last_try,
         };
         inner.running.insert(uid, run);
         Some(Taken { uid, stop: stopped })
@@ -149,7 +201,7 @@ impl Desk {
             return Withdrawn::Absent;
         }
         inner.unconfirmed.remove(&uid);
-        inner.ready.retain(|(queued, _)| *queued != uid);
+        inner.ready.retain(|ready| ready.uid != uid);
         Withdrawn::FromQueue
     }
 

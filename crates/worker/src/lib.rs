@@ -12,7 +12,8 @@
 //! * `report` (step 8): what became of tasks, one message at a time, until the broker confirms it
 //!
 //! Beside it: `journal` (the disk), `desk` (queue and runs), `outbox` (what is to be reported), `gate`
-//! (welcome and the ledger's clock), `recover` (what an earlier start left), `presence` (heartbeats),
+//! (welcome and the ledger's clock), `recover` (what an earlier start left), `last_try` (poison told from
+//! those beside it), `presence` (heartbeats),
 //! `refusals` (counted for the operator).
 //!
 //! # Handlers
@@ -27,6 +28,7 @@ mod gate;
 mod intake;
 mod job;
 mod journal;
+mod last_try;
 mod outbox;
 mod outcome;
 mod presence;
@@ -42,6 +44,7 @@ mod take;
 mod worker;
 
 pub use journal::JournalError;
+pub use last_try::LastTry;
 pub use registry::{Registered, Registry};
 pub use settings::{Drained, WorkerError, WorkerSettings};
 pub use worker::run;

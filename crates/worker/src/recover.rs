@@ -3,6 +3,7 @@
 use tasker_core::task::RunPolicy;
 use tasker_core::{ResponseState, errnr};
 
+use crate::desk::Desk;
 use crate::journal::{Journal, Known, Phase};
 use crate::outcome::Outcome;
 use crate::run::finish;
@@ -24,7 +25,12 @@ pub(crate) async fn recover(shared: &Shared) {
             Phase::Claimed | Phase::Started => match verdict(shared, &known) {
                 Some(outcome) => finish(shared, uid, &known, outcome, None).await,
                 None => {
-                    shared.desk.offer(uid, known.attempt, known.run_policy);
+                    let offer = if is_last_try(shared, &known) {
+                        Desk::offer_last_try
+                    } else {
+                        Desk::offer
+                    };
+                    offer(&shared.desk, uid, known.attempt, known.run_policy);
                     shared.outbox.tell(uid);
                 }
             },
@@ -54,7 +60,17 @@ fn verdict(shared: &Shared, known: &Known) -> Option<Outcome> {
     if known.is_cancelled {
         return Some(Outcome::of(ResponseState::Cancelled, errnr::CANCELLED));
     }
-    let died = known.cut_off + u32::from(was_running);
-    (died >= shared.settings.poison_limit)
+    (deaths(known) >= shared.settings.poison_limit)
         .then(|| Outcome::of(ResponseState::Rejected, errnr::POISON))
+}
+
+/// How many runs of the attempt died with their worker.
+fn deaths(known: &Known) -> u32 {
+    known.cut_off + u32::from(known.phase == Phase::Started)
+}
+
+/// Whether it is refused if its worker dies once more. Not what never ran, whatever the limit.
+fn is_last_try(shared: &Shared, known: &Known) -> bool {
+    let deaths = deaths(known);
+    deaths > 0 && deaths + 1 >= shared.settings.poison_limit
 }

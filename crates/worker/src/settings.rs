@@ -6,6 +6,7 @@ use std::time::Duration;
 use tasker_core::{EndpointName, TaskType};
 
 use crate::journal::JournalError;
+use crate::last_try::LastTry;
 
 /// The settings of one worker. A worker is one task type on one endpoint with one journal.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct WorkerSettings {
     /// How often a run of an idempotent task may be cut off by the death of its worker before the
     /// task is refused as POISON.
     pub poison_limit: u32,
+    /// The place for a run that is the last before that. To be shared by all workers of a process.
+    pub last_try: LastTry,
 }
 
 impl WorkerSettings {
@@ -57,6 +60,7 @@ impl WorkerSettings {
             welcome_patience: Duration::from_secs(10),
             drain_deadline: Duration::from_secs(25),
             poison_limit: 3,
+            last_try: LastTry::default(),
         }
     }
 }

@@ -108,11 +108,11 @@ pub async fn run(
     let last_welcome = journal.peek(Index::ledger_now);
     let shared = Arc::new(Shared {
         gate: Gate::new(last_welcome, settings.welcome_patience),
+        desk: Desk::new(settings.last_try.clone()),
         settings,
         handler,
         broker,
         journal,
-        desk: Desk::default(),
         outbox: Outbox::default(),
         refusals: Refusals::default(),
         boot: BootId::mint(),
