@@ -4,6 +4,8 @@ use serde_json::Value;
 use tasker_testkit::drill::Row;
 use tasker_testkit::installation::{Api, rows};
 
+/// Tasks that are read at once.
+const AT_ONCE: usize = 8;
 /// Rows on one page.
 const PAGE: usize = 200;
 
@@ -15,9 +17,21 @@ const PAGE: usize = 200;
 pub fn collect(api: &Api, task_types: &[&str]) -> Vec<Row> {
     let mut all = Vec::new();
     for task_type in task_types {
-        for identifier in identifiers(api, task_type, "") {
-            all.extend(responses(api, task_type, &identifier));
-        }
+        let names = identifiers(api, task_type, "");
+        let share = names.len().div_ceil(AT_ONCE).max(1);
+        std::thread::scope(|scope| {
+            let read = |names: &[String]| -> Vec<Row> {
+                let rows = names.iter().map(|name| responses(api, task_type, name));
+                rows.flatten().collect()
+            };
+            let shares = names.chunks(share);
+            let readers: Vec<_> = shares
+                .map(|names| scope.spawn(move || read(names)))
+                .collect();
+            for reader in readers {
+                all.extend(reader.join().expect("a reader"));
+            }
+        });
     }
     all
 }
