@@ -6,12 +6,17 @@
 //! (`tasker_testkit::drill`).
 
 pub mod args;
+pub mod attribution;
+pub mod brokerview;
 pub mod collect;
+pub mod crowd;
 pub mod document;
+pub mod fleet;
 pub mod handler;
 pub mod load;
 pub mod outcome;
 pub mod rows;
 pub mod scene;
+pub mod session;
 pub mod stage;
 pub mod table;

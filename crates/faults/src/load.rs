@@ -23,11 +23,18 @@ pub struct Plan {
     pub rate: u32,
     /// How many are sent at once at most.
     pub threads: u32,
+    /// How many tasks are sent at most.
+    pub most: usize,
     /// Whether a POST that was not accepted is sent again, with the same identifier, until it is or
     /// the load ends.
     pub insists: bool,
+    /// How long after, if no answer says when.
+    pub pause: Duration,
     /// Whether every POST goes to two of the APIs at the same time.
     pub is_doubled: bool,
+    /// Whether a POST whose connection is refused goes to the next API at once. That nobody listens is no
+    /// answer.
+    pub fails_over: bool,
     /// How long a POST may take.
     pub patience: Duration,
 }
@@ -42,8 +49,11 @@ impl Plan {
             payload: json!({"ms": 1}),
             rate: 200,
             threads: 8,
+            most: usize::MAX,
             insists: false,
+            pause: Duration::from_millis(100),
             is_doubled: false,
+            fails_over: false,
             patience: Duration::from_secs(10),
         }
     }
@@ -220,6 +230,9 @@ impl Client {
         let pause = Duration::from_secs(1) / self.plan.rate;
         while !self.stop.load(Ordering::Relaxed) {
             let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= self.plan.most {
+                return;
+            }
             let due = begin + pause * u32::try_from(number).unwrap_or(u32::MAX);
             // The rate is the load's, not a wait for something.
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
@@ -230,68 +243,88 @@ impl Client {
     fn send(&self, number: usize) {
         let identifier = format!("{}-{number}", self.prefix);
         for round in 0.. {
-            let is_accepted = if self.plan.is_doubled {
+            let sent = if self.plan.is_doubled {
                 std::thread::scope(|scope| {
                     let other = scope.spawn(|| self.post(&identifier, number + round + 1));
                     let first = self.post(&identifier, number + round);
                     let second = other.join().expect("a thread");
-                    first || second
+                    first.or(second)
                 })
             } else {
                 self.post(&identifier, number + round)
             };
-            if is_accepted {
+            let Err(pause) = sent else {
                 self.counts.accepted.fetch_add(1, Ordering::Relaxed);
                 return;
-            }
+            };
             if !self.plan.insists || self.stop.load(Ordering::Relaxed) {
                 return;
             }
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(pause);
         }
     }
 
-    /// Sends one POST. Whether the task is accepted.
-    fn post(&self, identifier: &str, target: usize) -> bool {
+    /// Sends one POST.
+    ///
+    /// # Errors
+    /// When to try again, if the task is not accepted.
+    fn post(&self, identifier: &str, target: usize) -> Result<(), Duration> {
         let mut body = json!({"identifier": identifier, "payload": self.plan.payload});
         if let Some(endpoints) = &self.plan.endpoints {
             body["endpoints"] = json!(endpoints);
         }
-        let url = {
-            let targets = self.targets.lock().expect("the targets");
-            format!(
-                "{}/{}",
-                targets[target % targets.len()],
-                self.plan.task_type
-            )
-        };
+        let mut urls = self.targets.lock().expect("the targets").clone();
+        let first = target % urls.len();
+        urls.rotate_left(first);
         self.note(&Post::Try(identifier.to_owned()));
         self.counts.tried.fetch_add(1, Ordering::Relaxed);
         let begin = Instant::now();
-        let request = self.agent.post(url).config();
-        let request = request.timeout_global(Some(self.plan.patience)).build();
-        let Ok(answer) = request.send_json(&body) else {
-            return false;
+        let mut answered = None;
+        for url in urls {
+            let url = format!("{url}/{}", self.plan.task_type);
+            let request = self.agent.post(url).config();
+            let request = request.timeout_global(Some(self.plan.patience)).build();
+            match request.send_json(&body) {
+                Err(error) if self.plan.fails_over && nobody_listens(&error) => {}
+                sent => {
+                    answered = sent.ok();
+                    break;
+                }
+            }
+        }
+        let Some(answer) = answered else {
+            return Err(self.plan.pause);
         };
         let status = answer.status().as_u16();
         self.note(&Post::Told(identifier.to_owned(), status));
-        let is_accepted = matches!(status, 200..=202);
         let took = u32::try_from(begin.elapsed().as_millis()).unwrap_or(u32::MAX);
-        if is_accepted {
+        if matches!(status, 200..=202) {
             self.counts.times.lock().expect("the times").push(took);
-        } else if status == 503 {
+            return Ok(());
+        }
+        let later = answer.headers().get("retry-after");
+        let later = later.and_then(|text| text.to_str().ok()?.parse().ok());
+        if status == 503 {
             let mut times = self.counts.busy_times.lock().expect("the times");
             times.push(took);
-            if !answer.headers().contains_key("retry-after") {
+            if later.is_none() {
                 self.counts.unhelpful.fetch_add(1, Ordering::Relaxed);
             }
         }
-        is_accepted
+        Err(later.map_or(self.plan.pause, Duration::from_secs))
     }
 
     fn note(&self, post: &Post) {
         self.ledger
             .write(&[post.line()])
             .expect("the client's ledger");
+    }
+}
+
+fn nobody_listens(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
+        ureq::Error::ConnectionFailed => true,
+        _ => false,
     }
 }

@@ -1,10 +1,22 @@
 //! The private servers that a whole run of drills shares. A row that breaks one repairs it.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use tasker_testkit::installation::{Programs, Servers, host_and_port, program};
+use tasker_testkit::installation::{Programs, Servers, program};
 use tasker_testkit::private_server::{Kind, PrivateServer};
+
+use crate::session::client;
+
+/// How the broker is when no row changes it.
+pub const CALM: [&[&str]; 3] = [
+    &["set_vm_memory_high_watermark", "0.6"],
+    &["set_disk_free_limit", "200MB"],
+    &[
+        "eval",
+        "application:set_env(rabbit, consumer_timeout, 1800000), \
+         application:set_env(rabbit, channel_tick_interval, 60000).",
+    ],
+];
 
 /// The servers.
 #[derive(Debug)]
@@ -50,6 +62,17 @@ impl Stage {
         }
     }
 
+    /// Sets back what a row that ended in the middle may have left behind in servers that run.
+    ///
+    /// # Panics
+    /// If they do not answer.
+    pub fn calm(&self) {
+        self.repair();
+        for order in CALM {
+            self.broker.rabbitmqctl(order);
+        }
+    }
+
     /// Starts what a row has left dead.
     ///
     /// # Panics
@@ -79,7 +102,6 @@ impl Stage {
     ///
     /// # Panics
     /// If it fails.
-    #[must_use]
     pub fn sql(&self, statement: &str) -> String {
         sql(&self.database, statement)
     }
@@ -89,21 +111,8 @@ impl Stage {
 ///
 /// # Panics
 /// If it fails.
-#[must_use]
 pub fn sql(server: &PrivateServer, statement: &str) -> String {
-    let url = server.url();
-    let (host, port) = host_and_port(&url.replacen("root@", "root:@", 1));
-    let output = Command::new("mariadb")
-        .args([
-            "--no-defaults",
-            "-uroot",
-            "-N",
-            "-B",
-            "-h",
-            &host,
-            "-P",
-            &port,
-        ])
+    let output = client(server)
         .args(["-e", statement])
         .output()
         .expect("the program mariadb");

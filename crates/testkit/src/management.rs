@@ -72,6 +72,16 @@ impl Management {
         answer.body_mut().read_json().expect("JSON")
     }
 
+    /// POST of a JSON body that is answered without one.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub fn order(&self, path: &str, body: &Value) {
+        let answer = self.agent.post(self.at(path)).send_json(body);
+        let status = answer.expect("an answer").status();
+        assert!(status.is_success(), "POST {path}: {status}");
+    }
+
     /// DELETE; what is gone already is as well.
     ///
     /// # Panics

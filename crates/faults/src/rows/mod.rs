@@ -1,6 +1,9 @@
 //! The rows of the fault matrix.
 
+mod alarms;
 mod broker;
+mod database;
+mod queues;
 
 use crate::scene::Scene;
 
@@ -22,5 +25,11 @@ pub struct Row {
 /// All rows, in the order of the matrix.
 #[must_use]
 pub fn all() -> Vec<Row> {
-    [broker::ROWS].concat()
+    [
+        broker::ROWS,
+        alarms::ROWS,
+        queues::ROWS,
+        database::ROWS,
+    ]
+    .concat()
 }

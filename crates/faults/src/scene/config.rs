@@ -77,6 +77,6 @@ worker:
 timing:
   lease_s: 3
   ask_every_s: ${T_ASK:-5}
-  offline_after_s: 6
+  offline_after_s: ${T_OFFLINE:-6}
   lost_after_s: ${T_LOST:-120}
 ";

@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use tasker_core::ResponseState;
 use tasker_testkit::drill::{Posts, Runs, Terms, compare};
 use tasker_testkit::faultproxy::FaultProxy;
 use tasker_testkit::installation::{Api, Installation, wait_for};
+use tasker_testkit::private_server::PrivateServer;
 
 use crate::args::Mutation;
 use crate::collect::{collect, identifiers};
@@ -94,10 +96,20 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// Takes another database, before anything was started. It must outlive the row's load.
+    pub fn use_database(&mut self, database: &PrivateServer) {
+        let mut servers = self.stage.servers();
+        servers.mysql = database.url();
+        self.to_database = relay_to(&servers.mysql.replacen("root@", "root:@", 1));
+        self.installation = Installation::make(self.stage.programs.clone(), servers, CONFIG);
+        make_handlers(self.stage, &self.installation);
+    }
+
     /// The endpoints of all workers.
     #[must_use]
     pub fn endpoints(&self) -> Vec<String> {
-        let mut all: Vec<_> = self.workers.iter().map(|w| w.endpoint.clone()).collect();
+        let workers = self.workers.iter();
+        let mut all: Vec<_> = workers.flat_map(WorkerProcess::endpoints).collect();
         all.sort();
         all.dedup();
         all
@@ -190,9 +202,21 @@ impl<'a> Scene<'a> {
         runs
     }
 
-    /// Waits until every task is settled and complete, at most [`SETTLE`]; then compares. Everything
-    /// must be SUCCEEDED, or INTERRUPTED within the limits.
-    pub fn settle(&mut self, task_type: &str, limits: Limits) {
+    /// How many answers of an endpoint to tasks of a type are in one of these states, says the database.
+    #[must_use]
+    pub fn answers(&self, task_type: &str, endpoint: &str, states: &[ResponseState]) -> u64 {
+        let codes: Vec<String> = states.iter().map(|s| s.code().to_string()).collect();
+        let statement = format!(
+            "SELECT COUNT(*) FROM {}.responses WHERE task_type = '{task_type}' AND endpoint = '{endpoint}' \
+             AND state IN ({})",
+            self.installation.name(),
+            codes.join(",")
+        );
+        self.stage.sql(&statement).parse().expect("a count")
+    }
+
+    /// Waits until every task of a type is settled and complete, at most [`SETTLE`].
+    pub fn wait_settled(&mut self, task_type: &str) {
         let begun = Instant::now();
         let api = self.api().clone();
         let open = |status: &str| {
@@ -202,7 +226,13 @@ impl<'a> Scene<'a> {
         while ["CREATED", "SENT", "INCOMPLETE"].into_iter().any(open) && begun.elapsed() < SETTLE {
             std::thread::sleep(Duration::from_millis(50));
         }
-        self.outcome.drain = Some(begun.elapsed());
+        *self.outcome.drain.get_or_insert_default() += begun.elapsed();
+    }
+
+    /// Waits until every task is settled and complete, at most [`SETTLE`]; then compares. Everything
+    /// must be SUCCEEDED, or INTERRUPTED within the limits.
+    pub fn settle(&mut self, task_type: &str, limits: Limits) {
+        self.wait_settled(task_type);
         if let Some(prober) = self.prober.take() {
             self.outcome.recovery = prober.join().expect("the prober");
             self.promise(

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 
 use tasker_testkit::faultproxy::FaultProxy;
-use tasker_testkit::installation::{Api, Program, host_and_port};
+use tasker_testkit::installation::{Api, Program, host_and_port, rows};
 
 use super::config::TYPES;
 use super::{PATIENCE, Scene};
@@ -26,8 +26,10 @@ pub struct ApiProcess {
 pub struct WorkerProcess {
     /// The process.
     pub program: Program,
-    /// Its endpoint.
+    /// Its endpoint, or how the names of a fleet begin.
     pub endpoint: String,
+    /// How many endpoints it is, if it is a fleet: `<endpoint>1` and so on.
+    fleet: usize,
     /// Its way to the broker.
     pub broker: FaultProxy,
     kind: Kind,
@@ -43,6 +45,18 @@ pub enum Kind {
     Inside,
     /// The shipped `tasker-worker` with the drills' handler as a program.
     Shipped,
+}
+
+impl WorkerProcess {
+    /// All endpoints that it is.
+    pub(super) fn endpoints(&self) -> Vec<String> {
+        match self.fleet {
+            0 => vec![self.endpoint.clone()],
+            size => (1..=size)
+                .map(|n| format!("{}{n}", self.endpoint))
+                .collect(),
+        }
+    }
 }
 
 impl Scene<'_> {
@@ -108,6 +122,7 @@ impl Scene<'_> {
         self.workers.push(WorkerProcess {
             program,
             endpoint: endpoint.to_owned(),
+            fleet: 0,
             broker,
             kind,
             task_types: task_types.iter().map(|&name| name.to_owned()).collect(),
@@ -117,6 +132,32 @@ impl Scene<'_> {
         for task_type in task_types {
             self.api().wait_online(endpoint, task_type, PATIENCE);
         }
+    }
+
+    /// Starts one process with a worker of `once` for each of so many endpoints, and waits until all are
+    /// online.
+    pub fn start_fleet(&mut self, size: usize) {
+        let endpoint = "f";
+        let broker = relay_to(&self.stage.broker.url());
+        let mut all = self.common();
+        all.push(("TASKER_MQ_PORT", broker.address().port().to_string()));
+        all.push(("T_FLEET", size.to_string()));
+        let label = format!("worker{}-{endpoint}", self.workers.len() + 1);
+        let program = self.launch(Kind::Inside, endpoint, "once", &label, &all);
+        self.workers.push(WorkerProcess {
+            program,
+            endpoint: endpoint.to_owned(),
+            fleet: size,
+            broker,
+            kind: Kind::Inside,
+            task_types: vec!["once".to_owned()],
+            label,
+            env: all,
+        });
+        self.api().wait_until("/endpoints", PATIENCE, |answer| {
+            let all = rows(answer, "endpoints").iter();
+            all.filter(|row| row["online"] == true).count() == size
+        });
     }
 
     /// Starts a worker again that has ended, with other environment in addition.
@@ -155,7 +196,7 @@ impl Scene<'_> {
     pub fn endpoints_of(&self, task_type: &str) -> Vec<String> {
         let performs = |worker: &&WorkerProcess| worker.task_types.iter().any(|t| t == task_type);
         let workers = self.workers.iter().filter(performs);
-        let mut all: Vec<_> = workers.map(|worker| worker.endpoint.clone()).collect();
+        let mut all: Vec<_> = workers.flat_map(WorkerProcess::endpoints).collect();
         all.sort();
         all.dedup();
         all
@@ -202,10 +243,11 @@ impl Scene<'_> {
 
     fn common(&self) -> Vec<(&'static str, String)> {
         let failpoint = self.mutation.and_then(Mutation::failpoint);
-        failpoint
-            .map(|text| ("FAILPOINTS", text.to_owned()))
-            .into_iter()
-            .collect()
+        let failpoint = failpoint.map(|text| ("FAILPOINTS", text.to_owned()));
+        // Whoever has to understand a row sets the drill's own.
+        let log = std::env::var("TASKER_LOG").ok();
+        let log = log.map(|level| ("TASKER_LOG", level));
+        failpoint.into_iter().chain(log).collect()
     }
 }
 

@@ -4,11 +4,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A file that only grows. Any number of processes may write it, a line at a time.
+/// A file that only grows. Any number of processes may write it, a line at a time; threads that write
+/// at the same time share a sync.
 #[derive(Debug)]
-pub struct Ledger(File);
+pub struct Ledger {
+    file: File,
+    progress: Mutex<Progress>,
+    synced: Condvar,
+}
+
+/// How far a ledger is.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Writes so far.
+    written: u64,
+    /// Those of them that are on the disk.
+    synced: u64,
+    is_syncing: bool,
+}
 
 impl Ledger {
     /// Opens or makes it.
@@ -16,20 +32,44 @@ impl Ledger {
     /// # Errors
     /// Those of the file system.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
-        Ok(Self(file))
+        Ok(Self {
+            file: OpenOptions::new().create(true).append(true).open(path)?,
+            progress: Mutex::default(),
+            synced: Condvar::new(),
+        })
     }
 
     /// Writes lines in one piece and waits until they are on the disk.
     ///
     /// # Errors
     /// Those of the file system.
+    ///
+    /// # Panics
+    /// If another thread did in here.
     pub fn write(&self, lines: &[String]) -> io::Result<()> {
         let mut text = lines.join("\n");
         text.push('\n');
+        let mut progress = self.progress.lock().expect("the ledger");
         // One write with O_APPEND: lines of different processes never mix.
-        (&self.0).write_all(text.as_bytes())?;
-        self.0.sync_data()
+        (&self.file).write_all(text.as_bytes())?;
+        progress.written += 1;
+        let mine = progress.written;
+        while progress.synced < mine {
+            if progress.is_syncing {
+                progress = self.synced.wait(progress).expect("the ledger");
+                continue;
+            }
+            let all = progress.written;
+            progress.is_syncing = true;
+            drop(progress);
+            let result = self.file.sync_data();
+            progress = self.progress.lock().expect("the ledger");
+            progress.is_syncing = false;
+            self.synced.notify_all();
+            result?;
+            progress.synced = all;
+        }
+        Ok(())
     }
 }
 
@@ -260,6 +300,27 @@ fn lines(path: &Path) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn threads_share_a_ledger() {
+        let path = std::env::temp_dir().join(format!("ledger-{}", uuid::Uuid::new_v4()));
+        let ledger = Ledger::open(&path).expect("a ledger");
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let (ledger, path) = (&ledger, &path);
+                scope.spawn(move || {
+                    for line in 0..20 {
+                        let line = format!("{thread} {line}");
+                        ledger.write(std::slice::from_ref(&line)).expect("a line");
+                        let written = std::fs::read_to_string(path).expect("a file");
+                        assert!(written.lines().any(|found| found == line));
+                    }
+                });
+            }
+        });
+        assert_eq!(lines(&path).len(), 160);
+        std::fs::remove_file(&path).expect("tidy");
+    }
 
     #[test]
     fn what_is_written_is_read() {
