@@ -20,3 +20,4 @@ pub mod scene;
 pub mod session;
 pub mod stage;
 pub mod table;
+pub mod tap;

@@ -3,7 +3,11 @@
 mod alarms;
 mod broker;
 mod database;
+mod duplicates;
+mod full_disk;
+mod handlers;
 mod queues;
+mod worker;
 
 use crate::scene::Scene;
 
@@ -30,6 +34,10 @@ pub fn all() -> Vec<Row> {
         alarms::ROWS,
         queues::ROWS,
         database::ROWS,
+        worker::ROWS,
+        duplicates::ROWS,
+        handlers::ROWS,
+        full_disk::ROWS,
     ]
     .concat()
 }
