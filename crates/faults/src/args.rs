@@ -71,7 +71,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// Leave a protection out; its row must turn red
-    #[arg(long, value_name = "WHAT", id = "break")]
+    #[arg(long = "break", value_name = "WHAT", id = "break")]
     pub mutation: Option<Mutation>,
     /// Run every mutation and demand that its row turns red
     #[arg(long, conflicts_with_all = ["break", "write", "quick", "names"])]
