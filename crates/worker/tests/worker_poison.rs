@@ -1,5 +1,7 @@
 //! A task that kills its worker, and those that ran beside it.
 
+#![allow(clippy::unwrap_used, reason = "what tests call may panic")]
+
 mod rig;
 
 use rig::{Probe, Rig, Sent, until};
