@@ -33,6 +33,15 @@ pub(super) fn short(text: String) -> Result<ShortString, BrokerError> {
     ShortString::try_new(text).map_err(|error| BrokerError::Denied(error.to_string()))
 }
 
+/// What a failed preparation means to a message that waited for it: nothing was sent. `TimedOut` would
+/// say that it was and that its confirm is late.
+pub(super) fn unsent(error: BrokerError) -> BrokerError {
+    match error {
+        BrokerError::TimedOut(_) => BrokerError::Away(error.to_string()),
+        error => error,
+    }
+}
+
 /// Waits for an operation, but not for ever.
 pub(super) async fn within<T>(
     limit: Duration,

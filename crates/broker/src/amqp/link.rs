@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::{Backoff, LAG};
 use super::connect::{Live, connect};
+use super::error::unsent;
 use super::settings::AmqpSettings;
 use super::topology::Topology;
 
@@ -60,7 +61,7 @@ impl Link {
         let mut state = self.state.clone();
         let first = state.wait_for(|state| !matches!(state, State::Starting));
         match tokio::time::timeout(self.patience, first).await {
-            Err(_) => Err(BrokerError::TimedOut(self.patience)),
+            Err(_) => Err(unsent(BrokerError::TimedOut(self.patience))),
             Ok(Err(_)) => Err(closed()),
             Ok(Ok(state)) => match &*state {
                 State::Up(live) => Ok(live.clone()),
@@ -126,7 +127,7 @@ impl Supervisor {
                 }
                 Err(error) => {
                     tracing::debug!(connection = self.role, %error, "cannot reach the broker");
-                    state.send_replace(State::Down(error));
+                    state.send_replace(State::Down(unsent(error)));
                 }
             }
         }

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::connect::Live;
-use super::error::{is_not_found, within};
+use super::error::{is_not_found, unsent, within};
 use super::link::{Link, closed};
 use super::outgoing::Outgoing;
 use super::settings::Timeouts;
@@ -170,7 +170,10 @@ impl Lane {
             .unzip();
         let outcome = match self.open().await {
             Ok(channel) => self.publish(&channel, &batch).await,
-            Err(error) => batch.iter().map(|_| Err(error.clone())).collect(),
+            Err(error) => {
+                let error = unsent(error);
+                batch.iter().map(|_| Err(error.clone())).collect()
+            }
         };
         for (to, verdict) in verdicts.into_iter().zip(outcome) {
             answer(to, verdict);
