@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use diesel::connection::InstrumentationEvent;
@@ -37,6 +38,7 @@ pub(crate) enum Access {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pool_wait: Duration,
+    connect: Duration,
     transaction: Duration,
 }
 
@@ -44,6 +46,7 @@ impl Limits {
     pub(super) fn new(options: &StoreOptions) -> Self {
         Self {
             pool_wait: options.pool_wait,
+            connect: options.statement_timeout.max(options.pool_wait),
             transaction: options.statement_timeout * 4,
         }
     }
@@ -120,7 +123,7 @@ impl Ledger {
 
 /// One try: a connection, a transaction, its end.
 async fn attempt<I, T, F>(
-    pools: &Pools,
+    pools: &Arc<Pools>,
     limits: Limits,
     access: Access,
     input: &I,
@@ -129,16 +132,7 @@ async fn attempt<I, T, F>(
 where
     F: for<'c> Fn(&'c mut Conn, &'c I) -> Step<'c, T>,
 {
-    let mut conn = match timeout(limits.pool_wait, pools.get(access)).await {
-        Ok(Ok(conn)) => conn,
-        Ok(Err(error)) => return Err(Failure::Unavailable(error.into())),
-        Err(_) => {
-            let wait = limits.pool_wait;
-            return Err(Failure::Unavailable(
-                format!("no connection within {wait:?}").into(),
-            ));
-        }
-    };
+    let mut conn = connection(pools, limits, access).await?;
     match timeout(
         limits.transaction,
         transaction(&mut conn, access, input, operation),
@@ -154,6 +148,26 @@ where
                 format!("no end of the transaction within {limit:?}").into(),
             ))
         }
+    }
+}
+
+/// A connection of the pool. It is made in a task of its own: who waits no longer leaves it to those who
+/// come next, otherwise nobody would ever get one from a database so slow that it takes longer.
+async fn connection(
+    pools: &Arc<Pools>,
+    limits: Limits,
+    access: Access,
+) -> Result<Object<Conn>, Failure> {
+    let late =
+        |wait: Duration| Failure::Unavailable(format!("no connection within {wait:?}").into());
+    let pools = Arc::clone(pools);
+    let making = tokio::spawn(async move { timeout(limits.connect, pools.get(access)).await });
+    match timeout(limits.pool_wait, making).await {
+        Ok(Ok(Ok(Ok(conn)))) => Ok(conn),
+        Ok(Ok(Ok(Err(error)))) => Err(Failure::Unavailable(error.into())),
+        Ok(Ok(Err(_))) => Err(late(limits.connect)),
+        Ok(Err(error)) => Err(Failure::Unavailable(error.into())),
+        Err(_) => Err(late(limits.pool_wait)),
     }
 }
 
