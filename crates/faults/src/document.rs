@@ -82,15 +82,24 @@ fn machine() -> String {
 mod tests {
     use super::*;
 
+    /// `UPDATE_RELIABILITY=1` writes the promises instead.
     #[test]
-    fn the_document_has_every_promise_and_a_row_for_each() {
+    fn the_document_has_every_promise_and_only_rows_that_there_are() {
         let text = std::fs::read_to_string(path()).expect("docs/RELIABILITY.md");
+        let wanted = promises(&rows::all());
+        if std::env::var_os("UPDATE_RELIABILITY").is_some() {
+            let text = PROMISES.replace(&text, &wanted);
+            std::fs::write(path(), text).expect("docs/RELIABILITY.md");
+            return;
+        }
         let (_, written, _) = PROMISES.split(&text);
-        assert_eq!(written.trim(), promises(&rows::all()).trim());
+        assert_eq!(written.trim(), wanted.trim(), "set UPDATE_RELIABILITY=1");
         let (_, table, _) = TABLE.split(&text);
-        for row in rows::all() {
-            let line = format!("| {} | {} |", row.name, row.fault);
-            assert!(table.contains(&line), "{} is not in the table", row.name);
+        for line in table.lines().filter(|line| line.starts_with("| ")).skip(1) {
+            let known = rows::all()
+                .iter()
+                .any(|row| line.starts_with(&format!("| {} | {} |", row.name, row.fault)));
+            assert!(known, "there is no such row: {line}");
         }
     }
 }
