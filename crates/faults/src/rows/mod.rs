@@ -6,6 +6,7 @@ mod database;
 mod duplicates;
 mod full_disk;
 mod handlers;
+mod network;
 mod queues;
 mod worker;
 
@@ -31,6 +32,7 @@ pub struct Row {
 pub fn all() -> Vec<Row> {
     [
         broker::ROWS,
+        network::ROWS,
         alarms::ROWS,
         queues::ROWS,
         database::ROWS,

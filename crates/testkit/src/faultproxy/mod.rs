@@ -162,7 +162,7 @@ impl FaultProxy {
         self.counters.cut.load(Ordering::Relaxed)
     }
 
-    /// How many connections were turned away while it was down.
+    /// How many connections were turned away: it was down, or its server was not there.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.counters.refused.load(Ordering::Relaxed)
@@ -204,13 +204,14 @@ async fn accept(
                 pump::reset(&client);
                 return;
             }
-            // Nobody there: the client finds its connection closed.
+            // Nobody there: the client finds its connection reset.
             if let Ok(server) = connect(upstream).await {
                 counters.accepted.fetch_add(1, Ordering::Relaxed);
                 counters.open.fetch_add(1, Ordering::Relaxed);
                 relay(client, server, orders, &counters).await;
                 counters.open.fetch_sub(1, Ordering::Relaxed);
             } else {
+                counters.refused.fetch_add(1, Ordering::Relaxed);
                 pump::reset(&client);
             }
         });

@@ -145,3 +145,15 @@ fn the_answer_to_a_word_is_swallowed() {
     assert!(say(&mut stream, b"COMMIT").is_err());
     assert_eq!(proxy.bytes(Direction::ToServer), sent + 6, "it did arrive");
 }
+
+#[test]
+fn whoever_comes_while_the_server_is_away_is_turned_away_and_counted() {
+    let nobody = {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        listener.local_addr().expect("its address")
+    };
+    let proxy = FaultProxy::start(nobody);
+    let mut stream = connect(&proxy);
+    assert!(!matches!(stream.read(&mut [0; 1]), Ok(1..)));
+    assert_eq!((proxy.accepted(), proxy.refused()), (0, 1));
+}

@@ -131,6 +131,19 @@ impl Program {
         number.and_then(|n| n.parse().ok()).unwrap_or(0)
     }
 
+    /// How long its threads have been computing; nothing if it has ended.
+    #[must_use]
+    pub fn computed(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
+        let stat = stat.unwrap_or_default();
+        // The name, in parentheses, may hold anything; the 12th and 13th fields after it are the ticks
+        // in user and system mode, of which Linux shows 100 a second.
+        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let ticks = rest.split_ascii_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.filter_map(|n| n.parse::<u64>().ok()).sum();
+        Duration::from_millis(10 * ticks)
+    }
+
     /// How many file descriptors it has open; 0 if it has ended.
     #[must_use]
     pub fn open_files(&self) -> usize {
