@@ -196,7 +196,7 @@ pub struct ApiSettings {
     pub max_payload_bytes: usize,
     /// The longest list of endpoints, duplicates folded.
     pub max_endpoints: usize,
-    /// How long a request body may take to arrive.
+    /// How long a request body may take to arrive, and how long a client may take nothing of an answer.
     pub body_timeout: Duration,
     /// Bytes of request bodies in memory at once; more are answered 503.
     pub body_memory_bytes: usize,

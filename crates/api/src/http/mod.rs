@@ -22,6 +22,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Resource, web};
 
 pub(crate) use desk::Desk;
 use problem::{Code, Problem};
+use socket2::SockRef;
 use unread::Keeping;
 
 use crate::metrics::count;
@@ -29,9 +30,17 @@ use crate::metrics::count;
 /// How long a client may take for the head of its request.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
 
+/// Connections that wait to be accepted. The system allows fewer by default, and a burst of clients would
+/// be kept out for seconds.
+const BACKLOG: i32 = 4096;
+
 /// Makes the server. It runs when its future does.
 pub(crate) fn server(listener: TcpListener, desk: web::Data<Desk>) -> std::io::Result<Server> {
     let settings = std::sync::Arc::clone(&desk.settings);
+    let socket = SockRef::from(&listener);
+    socket.listen(BACKLOG)?;
+    // Every connection inherits it. actix-web would wait for a client that reads nothing for ever.
+    socket.set_tcp_user_timeout(Some(settings.body_timeout))?;
     let app = move || {
         App::new()
             .app_data(desk.clone())

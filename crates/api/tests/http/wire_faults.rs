@@ -89,6 +89,26 @@ fn a_body_that_stalls_is_cut() {
 }
 
 #[test]
+fn a_client_that_reads_nothing_is_cut() {
+    let app = App::with(small(), Timing::default());
+    let mut stream = app.connect();
+    let socket = socket2::SockRef::from(&stream);
+    socket.set_recv_buffer_size(4096).unwrap();
+    // More answers than the sockets of both sides hold.
+    let requests = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(500);
+    stream.write_all(requests.as_bytes()).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let started_at = Instant::now();
+    // Whoever is cut learns of it when it speaks.
+    while !matches!(stream.write(b"G"), Err(error) if error.kind() != std::io::ErrorKind::WouldBlock)
+    {
+        let lived = started_at.elapsed();
+        assert!(lived < Duration::from_secs(20), "it lives on");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
 fn encoded_bodies_and_doubtful_types_are_refused() {
     let app = App::start();
     let body = r#"{"identifier":"a"}"#;
