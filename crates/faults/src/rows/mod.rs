@@ -2,12 +2,15 @@
 
 mod alarms;
 mod broker;
+mod change;
 mod database;
 mod duplicates;
+mod edge;
 mod full_disk;
 mod handlers;
 mod network;
 mod queues;
+mod scale;
 mod worker;
 
 use crate::scene::Scene;
@@ -40,6 +43,9 @@ pub fn all() -> Vec<Row> {
         duplicates::ROWS,
         handlers::ROWS,
         full_disk::ROWS,
+        edge::ROWS,
+        change::ROWS,
+        scale::ROWS,
     ]
     .concat()
 }
