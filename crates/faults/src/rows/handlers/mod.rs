@@ -1,6 +1,7 @@
 //! The handler misbehaves: kills its worker, hangs, forks, floods.
 
 mod flood;
+mod orphans;
 mod poison;
 mod stuck;
 
@@ -13,6 +14,14 @@ use crate::outcome::Limits;
 use crate::scene::{Kind, Scene, until};
 
 pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "F23c",
+        fault: "worker killed while its handlers have children of their own",
+        promise: "The next start of a worker that was killed ends what its handlers left running, before it \
+                  decides about their runs.",
+        is_quick: false,
+        play: orphans::f23c,
+    },
     Row {
         name: "F27",
         fault: "handler kills its worker, whenever it runs",
@@ -46,6 +55,11 @@ id=${id%%'"'*}
 echo "$id" >> "$T_DIR/rough"
 "#;
 
+/// A background process that only KILL ends, started by the words that are given. `stray` and the folder
+/// are there to be found by.
+const STRAY: &str = r#"STRAY() { "$@" sh -c 'trap "" TERM HUP INT; while :; do sleep 1; done' stray "$T_DIR" & }
+"#;
+
 /// Puts a script in the place of the handlers of a task type.
 fn script(scene: &Scene<'_>, task_type: &str, text: &str) {
     let path = scene
@@ -54,7 +68,7 @@ fn script(scene: &Scene<'_>, task_type: &str, text: &str) {
         .join("handlers")
         .join(task_type)
         .join("run");
-    std::fs::write(path, format!("{HEAD}{text}")).expect("a script");
+    std::fs::write(path, format!("{HEAD}{STRAY}{text}")).expect("a script");
 }
 
 /// How often a script began for a task.

@@ -12,7 +12,7 @@ use crate::scene::{Scene, until};
 const GRACE: Duration = Duration::from_secs(5 + 3);
 
 /// How many background processes of scripts live.
-fn strays(scene: &Scene<'_>) -> usize {
+pub(super) fn strays(scene: &Scene<'_>) -> usize {
     let dir = scene.installation.dir().display().to_string();
     let processes = std::fs::read_dir("/proc").expect("processes").flatten();
     let is_stray = |path: &Path| {
@@ -29,7 +29,6 @@ fn strays(scene: &Scene<'_>) -> usize {
 
 /// Three ways to hide, and never an end.
 const HANG: &str = r#"trap '' TERM HUP INT
-STRAY() { "$@" sh -c 'trap "" TERM HUP INT; while :; do sleep 1; done' stray "$T_DIR" & }
 STRAY
 STRAY setsid
 (STRAY setsid env -i)
