@@ -4,36 +4,15 @@
 
 mod rig;
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rig::{Probe, Rig, Sent, until};
 use tasker_core::ResponseState::Succeeded;
-
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Lines {
-    fn with(&self, words: &str) -> usize {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().filter(|line| line.contains(words)).count()
-    }
-}
+use tasker_testkit::log::Log;
 
 #[tokio::test]
 async fn a_lost_broker_is_said_once_and_its_return_once() {
-    let log = Lines::default();
+    let log = Log::default();
     let writer = log.clone();
     tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::INFO)
@@ -45,15 +24,18 @@ async fn a_lost_broker_is_said_once_and_its_return_once() {
     let task = Sent::once();
     rig.send_task(&task).await;
     rig.reported(task.uid, Succeeded).await;
-    assert_eq!(log.with("WARN"), 0);
+    assert_eq!(log.lines("WARN").len(), 0);
 
     rig.broker.set_up(false);
-    until("its loss is said", || log.with("no tasks can come;") > 0).await;
+    until("its loss is said", || {
+        !log.lines("no tasks can come;").is_empty()
+    })
+    .await;
     // To look out for what must not happen: it tries again several times meanwhile.
     tokio::time::sleep(Duration::from_secs(1)).await;
     rig.broker.set_up(true);
     until("its return is said", || {
-        log.with("tasks can come again") > 0
+        !log.lines("tasks can come again").is_empty()
     })
     .await;
     worker.drain().await;
@@ -64,6 +46,6 @@ async fn a_lost_broker_is_said_once_and_its_return_once() {
         ("reports leave again", 1),
         ("WARN", 2),
     ] {
-        assert_eq!(log.with(words), times, "{words}");
+        assert_eq!(log.lines(words).len(), times, "{words}");
     }
 }

@@ -1,44 +1,29 @@
 //! What an operator reads at night: one line for an absence, few for a flood.
 
-use std::io::Write;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::LazyLock;
+
+use tasker_testkit::log::Log;
 
 use crate::app::App;
 use crate::faulty::SECRET;
 use crate::worker::{Worker, dead};
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// The log of this test program, of all its API processes, with the names of their threads.
-static LOG: LazyLock<Lines> = LazyLock::new(|| {
-    let lines = Lines::default();
-    let writer = lines.clone();
+static LOG: LazyLock<Log> = LazyLock::new(|| {
+    let log = Log::default();
+    let writer = log.clone();
     tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::INFO)
         .with_thread_names(true)
         .with_ansi(false)
         .with_writer(move || writer.clone())
         .init();
-    lines
+    log
 });
 
 /// The lines of a process's loops so far.
 fn logged(app: &App) -> Vec<String> {
-    let text = String::from_utf8(LOG.0.lock().unwrap().clone()).unwrap();
-    let of_app = format!(" {} ", app.thread_name());
-    let lines = text.lines().filter(|line| line.contains(&of_app));
-    lines.map(ToOwned::to_owned).collect()
+    LOG.lines(&format!(" {} ", app.thread_name()))
 }
 
 fn failures(app: &App, of: &str) -> u64 {

@@ -80,6 +80,11 @@ fn finish(scene: &mut Scene<'_>, [once, again]: [Load; 2], interrupted: usize) {
     once.wait_accepted(1000_u64.saturating_sub(once.accepted()).max(100));
     scene.end(once);
     scene.end(again);
+    settle_both(scene, interrupted);
+}
+
+/// Settles both types; enough tasks of them together must be accepted.
+fn settle_both(scene: &mut Scene<'_>, interrupted: usize) {
     let limits = Limits {
         interrupted,
         ..Limits::default()
@@ -249,19 +254,8 @@ fn f25(scene: &mut Scene<'_>) {
     scene.injected("redeliveries", redelivered, 1);
     scene.restart_api(0, &[]);
     scene.cleared();
-    let limits = Limits {
-        // What was under way in the two workers that run once.
-        interrupted: 2 * permits,
-        ..Limits::default()
-    };
-    scene.settle(
-        "once",
-        Limits {
-            accepted: 0,
-            ..limits
-        },
-    );
-    scene.settle("again", limits);
+    // What was under way in the two workers that run once.
+    settle_both(scene, 2 * permits);
 }
 
 /// Waits until every task that was accepted is published, and the broker has confirmed it.

@@ -52,20 +52,6 @@ api:
   wait_for_endpoints_timeout: ${T_WAIT:-10}
   wait_for_sent_ms: 500
   drain_s: 20
-manager:
-  db:
-    uri: ${TASKER_DB_URI}
-  message_queue:
-    host: ${TASKER_MQ_HOST}
-    port: ${TASKER_MQ_PORT}
-    username: ${T_NAME}
-    password: ${T_NAME}
-    virtual_host: ${T_NAME}
-    exchange: ${T_NAME}
-rabbitmq:
-  apiurl: ${TASKER_RABBITMQ_API}
-  username: ${TASKER_RABBITMQ_ADMIN}
-  password: ${TASKER_RABBITMQ_ADMIN_PASSWORD}
 worker:
   username: ${TASKER_WORKER_USER}
   password: ${TASKER_WORKER_PASSWORD}

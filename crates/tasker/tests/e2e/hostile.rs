@@ -37,6 +37,21 @@ fn publish(system: &System, exchange: &str, key: &str, message: &Hostile) {
     );
 }
 
+/// Does something on a channel of the API's account.
+fn on_channel<T>(system: &System, act: impl AsyncFnOnce(lapin::Channel) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let properties = ConnectionProperties::default();
+        let connection = Connection::connect(&system.api_amqp_url(), properties)
+            .await
+            .unwrap();
+        act(connection.create_channel().await.unwrap()).await
+    })
+}
+
 /// What the management API would not take: a message that is longer than tasker reads, and one whose
 /// headers nest a thousand deep, with neither message id nor content type.
 fn publish_monsters(system: &System, exchange: &str, key: &str) -> usize {
@@ -56,16 +71,7 @@ fn publish_monsters(system: &System, exchange: &str, key: &str) -> usize {
         ),
     ];
     let exchange = format!("{}.{exchange}", system.name);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let properties = ConnectionProperties::default();
-        let connection = Connection::connect(&system.api_amqp_url(), properties)
-            .await
-            .unwrap();
-        let channel = connection.create_channel().await.unwrap();
+    on_channel(system, async |channel| {
         channel
             .confirm_select(ConfirmSelectOptions::default())
             .await
@@ -83,17 +89,8 @@ fn publish_monsters(system: &System, exchange: &str, key: &str) -> usize {
 /// How many messages lie in a queue. They are counted by the broker: one of the monsters cannot even
 /// be shown by its management API.
 fn count(system: &System, queue: &str) -> usize {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
     let name = format!("{}.{queue}", system.name);
-    runtime.block_on(async {
-        let properties = ConnectionProperties::default();
-        let connection = Connection::connect(&system.api_amqp_url(), properties)
-            .await
-            .unwrap();
-        let channel = connection.create_channel().await.unwrap();
+    on_channel(system, async |channel| {
         let options = QueueDeclareOptions {
             passive: true,
             ..QueueDeclareOptions::default()

@@ -71,6 +71,24 @@ pub fn program(dir: &Path, name: &str) -> PathBuf {
     path
 }
 
+/// Where the servers are, and the accounts on them: the same in every installation.
+const SERVERS: &str = r"
+manager:
+  db:
+    uri: ${TASKER_DB_URI}
+  message_queue:
+    host: ${TASKER_MQ_HOST}
+    port: ${TASKER_MQ_PORT}
+    username: ${T_NAME}
+    password: ${T_NAME}
+    virtual_host: ${T_NAME}
+    exchange: ${T_NAME}
+rabbitmq:
+  apiurl: ${TASKER_RABBITMQ_API}
+  username: ${TASKER_RABBITMQ_ADMIN}
+  password: ${TASKER_RABBITMQ_ADMIN_PASSWORD}
+";
+
 /// An installation. Its folder, virtual host and accounts go with it; its database stays.
 #[derive(Debug)]
 pub struct Installation {
@@ -84,11 +102,9 @@ pub struct Installation {
 impl Installation {
     /// Makes an installation with this configuration by `tasker init`; starts nothing yet.
     ///
-    /// The configuration may refer to `TASKER_DB_URI`, `TASKER_MQ_HOST`, `TASKER_MQ_PORT`, `T_NAME`
-    /// (virtual host, prefix, the API's account and its password), `TASKER_WORKER_USER`,
-    /// `TASKER_WORKER_PASSWORD`, `TASKER_RABBITMQ_API`, `TASKER_RABBITMQ_ADMIN`,
-    /// `TASKER_RABBITMQ_ADMIN_PASSWORD` and `T_DIR`, and must take journals from `T_DIR/journals` and
-    /// handlers from `T_DIR/handlers`.
+    /// The configuration says everything but `manager` and `rabbitmq`. It may refer to
+    /// `TASKER_WORKER_USER`, `TASKER_WORKER_PASSWORD` and `T_DIR`, and must take journals from
+    /// `T_DIR/journals` and handlers from `T_DIR/handlers`.
     ///
     /// # Panics
     /// If `tasker init` fails.
@@ -97,7 +113,7 @@ impl Installation {
         let name = format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("development.config.yaml");
-        std::fs::write(file, config).expect("a configuration");
+        std::fs::write(file, format!("{config}{SERVERS}")).expect("a configuration");
         std::fs::create_dir(dir.path().join("handlers")).expect("a folder of handlers");
         let (host, port) = host_and_port(&servers.amqp);
         let (api, admin, admin_password) = credentials(&servers.management);
