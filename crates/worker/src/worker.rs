@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tasker_core::BootId;
 use tasker_core::broker::Broker;
 use tasker_core::handler::Handler;
 use tasker_core::wire::ReportBatch;
@@ -39,7 +38,6 @@ pub(crate) struct Shared {
     pub(crate) outbox: Outbox,
     pub(crate) refusals: Refusals,
     pub(crate) gate: Gate,
-    pub(crate) boot: BootId,
     pub(crate) stop: CancellationToken,
 }
 
@@ -50,7 +48,7 @@ impl Shared {
             self.settings.task_type.clone(),
             self.settings.endpoint.clone(),
             self.journal.uid(),
-            self.boot,
+            self.gate.boot(),
         )
     }
 
@@ -115,14 +113,13 @@ pub async fn run(
         journal,
         outbox: Outbox::default(),
         refusals: Refusals::default(),
-        boot: BootId::mint(),
         stop: stop.child_token(),
     });
     tracing::info!(
         "task.type" = %shared.settings.task_type,
         endpoint = %shared.settings.endpoint,
         journal = %shared.journal.uid(),
-        boot = %shared.boot,
+        boot = %shared.gate.boot(),
         "the worker starts"
     );
     let drained = work(&shared).await?;

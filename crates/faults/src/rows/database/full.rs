@@ -31,6 +31,9 @@ pub(super) fn f20(scene: &mut Scene<'_>) {
     let pid = scene.apis[0].program.pid();
     let seen = refused() - before;
     disk.free();
+    // InnoDB may end the whole server when it cannot extend a file in the background. Then whoever
+    // watches over it starts it again; nothing of tasker's is restarted.
+    database.restart();
     scene.cleared();
     load.wait_accepted(400);
     scene.end(load);
