@@ -88,7 +88,7 @@ async fn take(
 ) -> Result<Vec<Due>, Failure> {
     let rows: Vec<(i64, Due)> = lock_what_is_free!(
         responses::table
-            .filter(responses::id.eq_any(candidates))
+            .filter(among!(responses.id, candidates))
             .filter(responses::ask_at.le(now))
             .order(responses::id)
             .select((
@@ -104,7 +104,7 @@ async fn take(
     .load(conn)
     .await?;
     let (ids, due): (Vec<i64>, Vec<Due>) = rows.into_iter().unzip();
-    diesel::update(responses::table.filter(responses::id.eq_any(ids)))
+    diesel::update(responses::table.filter(among!(responses.id, ids)))
         .set(responses::ask_at.eq(next))
         .execute(conn)
         .await?;
@@ -118,7 +118,7 @@ async fn load_tasks(conn: &mut Conn, due: &[Due]) -> Result<HashMap<TaskId, Aske
     let mut found = HashMap::with_capacity(ids.len());
     for part in ids.chunks(MAX_LIST) {
         let rows: Vec<Sent> = tasks::table
-            .filter(tasks::id.eq_any(part))
+            .filter(among!(tasks.id, part))
             .select((
                 tasks::id,
                 tasks::uid,

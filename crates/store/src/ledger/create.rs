@@ -129,7 +129,7 @@ async fn find_known(
             let rows: Vec<StoredRow> = tasks::table
                 .filter(tasks::client.eq(client))
                 .filter(tasks::task_type.eq(task_type))
-                .filter(tasks::identifier.eq_any(part))
+                .filter(among!(tasks.identifier, part))
                 .select(StoredRow::as_select())
                 .load(conn)
                 .await?;
@@ -201,7 +201,7 @@ async fn find_ids(conn: &mut Conn, stored: &[Task]) -> Result<HashMap<Vec<u8>, T
             .map(|t| t.head.uid.0.as_bytes().as_slice())
             .collect();
         let rows: Vec<(Vec<u8>, TaskId)> = tasks::table
-            .filter(tasks::uid.eq_any(uids))
+            .filter(among!(tasks.uid, uids))
             .select((tasks::uid, tasks::id))
             .load(conn)
             .await?;

@@ -30,7 +30,7 @@ pub(super) async fn lock_tasks(
     for part in ids.chunks(MAX_LIST) {
         let rows: Vec<HeadRow> = lock!(
             tasks::table
-                .filter(tasks::id.eq_any(part))
+                .filter(among!(tasks.id, part))
                 .order(tasks::id)
                 .select(HeadRow::as_select())
         )
@@ -74,7 +74,7 @@ pub(super) async fn load_under_way(
     let mut rows = Vec::new();
     for part in ids.chunks(MAX_LIST) {
         let found: Vec<ResponseRow> = responses::table
-            .filter(responses::id.eq_any(part))
+            .filter(among!(responses.id, part))
             .filter(responses::state.eq_any(UNDER_WAY))
             .select(ResponseRow::as_select())
             .load(conn)

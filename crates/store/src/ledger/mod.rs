@@ -25,8 +25,8 @@ use std::sync::Arc;
 use tasker_core::store::Timing;
 
 use super::{
-    Conn, Pools, begin, insert_purged, insert_responses, insert_tasks, now, save_responses,
-    save_tasks,
+    Conn, Pools, begin, insert_purged, insert_responses, insert_tasks, load_responses, now,
+    save_responses, save_tasks,
 };
 use crate::clock::Clock;
 use crate::options::StoreOptions;

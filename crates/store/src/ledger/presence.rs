@@ -30,7 +30,7 @@ pub(super) async fn heartbeats(conn: &mut Conn, signs: &Vec<WorkerSign>) -> Resu
         for part in names.chunks(MAX_LIST) {
             let known = diesel::update(endpoints::table)
                 .filter(endpoints::task_type.eq(task_type.as_str()))
-                .filter(endpoints::name.eq_any(part))
+                .filter(among!(endpoints.name, part))
                 .set(endpoints::last_seen_at.eq(stored(now)))
                 .execute(conn)
                 .await?;
@@ -60,7 +60,10 @@ pub(super) async fn greet<'a>(
         for part in names.chunks(MAX_LIST) {
             let known: Vec<String> = endpoints::table
                 .filter(endpoints::task_type.eq(task_type.as_str()))
-                .filter(endpoints::name.eq_any(part.iter().map(|name| name.as_str())))
+                .filter(among!(
+                    endpoints.name,
+                    part.iter().map(|name| name.as_str())
+                ))
                 .select(endpoints::name)
                 .load(conn)
                 .await?;

@@ -13,12 +13,12 @@ use tasker_core::task::{Audience, TaskHead};
 
 use super::locked::{Settled, lock_tasks, settle_and_save};
 use super::presence::greet;
-use super::{Conn, insert_responses, now, save_responses};
+use super::{Conn, insert_responses, load_responses, now, save_responses};
 use crate::apply::{apply, happened_at, is_in_time};
 use crate::batch::MAX_LIST;
 use crate::failure::{Failure, raced};
 use crate::rows::{ResponseBody, ResponseRow, span};
-use crate::schema::{responses, tasks};
+use crate::schema::tasks;
 
 /// How many tasks one query for rows names: SQLite bounds how deep an expression nests.
 const MAX_TASKS: usize = 200;
@@ -128,7 +128,7 @@ async fn find_tasks(
     let mut ids = HashMap::with_capacity(uids.len());
     for part in uids.chunks(MAX_LIST) {
         let rows: Vec<(Vec<u8>, TaskId)> = tasks::table
-            .filter(tasks::uid.eq_any(part))
+            .filter(among!(tasks.uid, part))
             .select((tasks::uid, tasks::id))
             .load(conn)
             .await?;
@@ -158,23 +158,10 @@ async fn load(
                 .insert(arrived.endpoint.as_str());
         }
     }
-    // One pair of (task, endpoint) is one look-up in the unique index; a product of two lists would
-    // be as many look-ups as their lengths multiplied.
     let wanted: Vec<_> = wanted.into_iter().collect();
     let mut drafts = Drafts::new();
     for part in wanted.chunks(MAX_TASKS) {
-        let mut query = responses::table
-            .select(ResponseRow::as_select())
-            .into_boxed();
-        for (task, endpoints) in part {
-            let names: Vec<&str> = endpoints.iter().copied().collect();
-            query = query.or_filter(
-                responses::task_id
-                    .eq(*task)
-                    .and(responses::endpoint.eq_any(names)),
-            );
-        }
-        let rows: Vec<ResponseRow> = query.load(conn).await?;
+        let rows = load_responses(conn, part).await?;
         drafts.extend(rows.into_iter().map(|row| {
             let key = (row.body.task_id, row.body.endpoint.clone());
             let draft = Draft {

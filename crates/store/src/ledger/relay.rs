@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use chrono::NaiveDateTime;
+use diesel::dsl::case_when;
 use diesel::prelude::*;
+use diesel::sql_types::{Nullable, SmallInt, Timestamp};
 use diesel_async::RunQueryDsl;
 use tasker_core::id::{ProcessId, TaskId};
 use tasker_core::state::TaskStatus;
 use tasker_core::task::Task;
 
-use super::locked::lock_tasks;
 use super::{Conn, now};
 use crate::batch::{MAX_LIST, at_most};
 use crate::failure::Failure;
@@ -39,14 +41,14 @@ pub(super) async fn take_unsent(
     // Another relay may have taken some meanwhile, or be about to.
     let taken: Vec<TaskId> = lock_what_is_free!(
         tasks::table
-            .filter(tasks::id.eq_any(&candidates))
+            .filter(among!(tasks.id, &candidates))
             .filter(due)
             .order(tasks::id)
             .select(tasks::id)
     )
     .load(conn)
     .await?;
-    diesel::update(tasks::table.filter(tasks::id.eq_any(&taken)))
+    diesel::update(tasks::table.filter(among!(tasks.id, &taken)))
         .set((
             tasks::publish_due_at.eq(stored(now + span(*lease))),
             tasks::publish_owner.eq(owner.0.as_bytes().to_vec()),
@@ -54,7 +56,7 @@ pub(super) async fn take_unsent(
         .execute(conn)
         .await?;
     let rows: Vec<StoredRow> = tasks::table
-        .filter(tasks::id.eq_any(&taken))
+        .filter(among!(tasks.id, &taken))
         .order(tasks::id)
         .select(StoredRow::as_select())
         .load(conn)
@@ -62,43 +64,37 @@ pub(super) async fn take_unsent(
     rows.into_iter().map(|row| Ok(row.decode()?.0)).collect()
 }
 
-pub(super) async fn mark_sent(conn: &mut Conn, sent: &Vec<(TaskId, bool)>) -> Result<(), Failure> {
-    let now = now(conn).await?;
-    let tasks = lock_tasks(conn, sent.iter().map(|(id, _)| *id).collect()).await?;
-    let mut newly_sent = Vec::new();
-    let mut first_sent = Vec::new();
-    let mut nothing_due = Vec::new();
-    for (id, is_cancel) in sent {
-        let Some(task) = tasks.get(id) else { continue };
-        // A cancel that came while the task was on its way is still to be published.
-        if task.cancel_requested_at.is_some() == *is_cancel {
-            nothing_due.push(*id);
-        }
-        if *is_cancel {
-            continue;
-        }
-        if task.status == TaskStatus::Created {
-            newly_sent.push(*id);
-        }
-        if task.sent_at.is_none() {
-            first_sent.push(*id);
-        }
-    }
-    for part in newly_sent.chunks(MAX_LIST) {
-        diesel::update(tasks::table.filter(tasks::id.eq_any(part)))
-            .set(tasks::status.eq(TaskStatus::Sent.code()))
+/// A cancel that came while the task was on its way is still to be published.
+pub(super) async fn mark_sent(conn: &mut Conn, sent: &[(TaskId, bool)]) -> Result<(), Failure> {
+    type Time = Nullable<Timestamp>;
+    let now = Some(stored(now(conn).await?));
+    let nothing = None::<NaiveDateTime>;
+    let (mut cancels, mut firsts): (Vec<_>, Vec<_>) =
+        sent.iter().copied().partition(|(_, is_cancel)| *is_cancel);
+    // Locks are taken by id.
+    cancels.sort_unstable();
+    firsts.sort_unstable();
+    for part in firsts.chunks(MAX_LIST) {
+        let is_new = tasks::status.eq(TaskStatus::Created.code());
+        let sent = TaskStatus::Sent.code().into_sql::<SmallInt>();
+        let is_done = tasks::cancel_requested_at.is_null();
+        let is_first = tasks::sent_at.is_null();
+        diesel::update(tasks::table.filter(among!(tasks.id, part.iter().map(|(id, _)| *id))))
+            .set((
+                tasks::status.eq(case_when(is_new, sent).otherwise(tasks::status)),
+                tasks::sent_at
+                    .eq(case_when(is_first, now.into_sql::<Time>()).otherwise(tasks::sent_at)),
+                tasks::publish_due_at
+                    .eq(case_when(is_done, nothing.into_sql::<Time>())
+                        .otherwise(tasks::publish_due_at)),
+            ))
             .execute(conn)
             .await?;
     }
-    for part in first_sent.chunks(MAX_LIST) {
-        diesel::update(tasks::table.filter(tasks::id.eq_any(part)))
-            .set(tasks::sent_at.eq(stored(now)))
-            .execute(conn)
-            .await?;
-    }
-    for part in nothing_due.chunks(MAX_LIST) {
-        diesel::update(tasks::table.filter(tasks::id.eq_any(part)))
-            .set(tasks::publish_due_at.eq(None::<chrono::NaiveDateTime>))
+    for part in cancels.chunks(MAX_LIST) {
+        diesel::update(tasks::table.filter(among!(tasks.id, part.iter().map(|(id, _)| *id))))
+            .filter(tasks::cancel_requested_at.is_not_null())
+            .set(tasks::publish_due_at.eq(nothing))
             .execute(conn)
             .await?;
     }

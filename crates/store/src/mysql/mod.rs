@@ -1,14 +1,16 @@
 //! MySQL and MariaDB: the connection, its settings, and the statements that differ.
 
 mod changes;
+mod literal;
 
+use std::collections::BTreeSet;
 use std::sync::Once;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::dsl::sql;
 use diesel::sql_types::{Text, Timestamp};
-use diesel::{ConnectionError, ExpressionMethods};
+use diesel::{ConnectionError, ExpressionMethods, QueryDsl, SelectableHelper};
 use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig};
 use diesel_async::{
@@ -16,13 +18,15 @@ use diesel_async::{
     SimpleAsyncConnection,
 };
 
-use crate::batch::parts;
+use tasker_core::id::TaskId;
+
 use crate::failure::Failure;
 use crate::options::{OpenError, StoreOptions};
-use crate::rows::{NewTaskRow, ResponseBody};
-use crate::schema::{purged_tasks, responses, tasks};
+use crate::rows::ResponseRow;
+use crate::schema::{purged_tasks, responses};
 
-pub(crate) use changes::{save_responses, save_tasks};
+pub(crate) use changes::{insert_responses, insert_tasks, save_responses, save_tasks};
+pub(crate) use literal::Condition;
 
 /// A connection.
 pub(crate) type Conn = AsyncMysqlConnection;
@@ -48,6 +52,16 @@ macro_rules! was_silent_since {
             "TIMESTAMPADD(SECOND, tasks.timeout_s, endpoints.last_seen_at) <= ",
         )
         .bind::<diesel::sql_types::Timestamp, _>($time)
+    };
+}
+
+/// Whether a column has one of these values: they stand in the text, see [`literal`].
+macro_rules! among {
+    ($table:ident.$column:ident, $values:expr) => {
+        $crate::mysql::Condition::among(
+            concat!(stringify!($table), ".", stringify!($column)),
+            $values,
+        )
     };
 }
 
@@ -154,30 +168,22 @@ pub(crate) async fn now(conn: &mut Conn) -> Result<DateTime<Utc>, Failure> {
     Ok(crate::clock::read(now.and_utc()))
 }
 
-pub(crate) async fn insert_tasks(
+/// Rows of `responses` by task and endpoints. One pair is one look-up in the unique index; a product of
+/// two lists would be as many look-ups as their lengths multiplied.
+pub(crate) async fn load_responses(
     conn: &mut Conn,
-    rows: Vec<NewTaskRow>,
-) -> Result<(), diesel::result::Error> {
-    for part in parts(&rows, NewTaskRow::COLUMNS, NewTaskRow::weight) {
-        diesel::insert_into(tasks::table)
-            .values(part)
-            .execute(conn)
-            .await?;
-    }
-    Ok(())
-}
-
-pub(crate) async fn insert_responses(
-    conn: &mut Conn,
-    rows: Vec<ResponseBody>,
-) -> Result<(), diesel::result::Error> {
-    for part in parts(&rows, ResponseBody::COLUMNS, ResponseBody::weight) {
-        diesel::insert_into(responses::table)
-            .values(part)
-            .execute(conn)
-            .await?;
-    }
-    Ok(())
+    pairs: &[(TaskId, BTreeSet<&str>)],
+) -> Result<Vec<ResponseRow>, diesel::result::Error> {
+    let any = pairs.iter().map(|(task, endpoints)| {
+        let among = Condition::among("responses.endpoint", endpoints);
+        format!("(responses.task_id = {task} AND {})", among.0)
+    });
+    let any: Vec<String> = any.collect();
+    responses::table
+        .filter(Condition(format!("({})", any.join(" OR "))))
+        .select(ResponseRow::as_select())
+        .load(conn)
+        .await
 }
 
 pub(crate) async fn insert_purged(

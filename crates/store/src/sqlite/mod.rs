@@ -4,16 +4,21 @@
 //! within a process; between processes `busy_timeout` does. The database's clock is the host's: the
 //! file and the process are on the same machine.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use diesel::connection::AnsiTransactionManager;
-use diesel::{ExpressionMethods, QueryDsl, SqliteConnection};
+use diesel::{
+    BoolExpressionMethods, ExpressionMethods, QueryDsl, SelectableHelper, SqliteConnection,
+};
 use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig};
 use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
 use diesel_async::{AsyncConnection, SimpleAsyncConnection};
+
+use tasker_core::id::TaskId;
 
 use crate::batch::parts;
 use crate::failure::Failure;
@@ -46,6 +51,13 @@ macro_rules! was_silent_since {
              '+' || tasks.timeout_s || ' seconds') <= ",
         )
         .bind::<diesel::sql_types::Timestamp, _>($time)
+    };
+}
+
+/// Whether a column has one of these values.
+macro_rules! among {
+    ($table:ident.$column:ident, $values:expr) => {
+        $table::$column.eq_any($values)
     };
 }
 
@@ -136,6 +148,25 @@ pub(crate) async fn now(conn: &mut Conn) -> Result<DateTime<Utc>, Failure> {
     conn.batch_execute("SELECT 1 FROM sqlite_master LIMIT 1")
         .await?;
     Ok(crate::clock::read(Utc::now()))
+}
+
+/// Rows of `responses` by task and endpoints.
+pub(crate) async fn load_responses(
+    conn: &mut Conn,
+    pairs: &[(TaskId, BTreeSet<&str>)],
+) -> Result<Vec<ResponseRow>, diesel::result::Error> {
+    let mut query = responses::table
+        .select(ResponseRow::as_select())
+        .into_boxed();
+    for (task, endpoints) in pairs {
+        let names: Vec<&str> = endpoints.iter().copied().collect();
+        query = query.or_filter(
+            responses::task_id
+                .eq(*task)
+                .and(responses::endpoint.eq_any(names)),
+        );
+    }
+    diesel_async::RunQueryDsl::load(query, conn).await
 }
 
 pub(crate) async fn insert_tasks(
