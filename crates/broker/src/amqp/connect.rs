@@ -127,10 +127,12 @@ impl Live {
         status.connected() && !status.blocked() && !self.doubted.is_cancelled()
     }
 
-    /// A new channel. A connection that does not open one in time is given up.
+    /// A new channel. A connection that does not open one is given up: with lapin 4.12 a channel that the
+    /// broker closed, as it does at each try to consume a queue that is missing, keeps its number, and
+    /// after some thousand of them nothing can be opened any more.
     pub(super) async fn open_channel(&self) -> Result<Channel, BrokerError> {
         let opened = within(self.timeouts.operation, self.connection.create_channel()).await;
-        self.checked(opened)
+        opened.inspect_err(|_| self.doubted.cancel())
     }
 
     /// Gives the connection up if an operation on it ran out of time.

@@ -341,3 +341,22 @@ async fn what_nobody_reads_is_delivered_cut() {
     }
     assert_eq!(got, sizes.map(|size| size.min(100_001)));
 }
+
+/// A worker whose inbox is missing tries for hours, and each try costs a channel of its connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_inbox_that_is_missing_for_long_is_consumed_when_it_is_there() {
+    /// More than a connection has channels.
+    const TRIES: usize = 4200;
+    let rabbit = Rabbit::new();
+    let broker = rabbit.broker();
+    broker.declare(&[task_type("worker")]).await.unwrap();
+    for _ in 0..TRIES {
+        until(async || match broker.consume(&inbox(), 10).await {
+            Err(BrokerError::NoQueue(_)) => Ok(()),
+            other => Err(other.err()),
+        })
+        .await;
+    }
+    open(broker, &["a"]).await;
+    until(async || broker.consume(&inbox(), 10).await.map(drop)).await;
+}

@@ -35,10 +35,10 @@ fn main() -> ExitCode {
         results.len(),
         begun.elapsed()
     );
-    if args.write {
+    let is_green = results.iter().all(|(_, outcome)| outcome.is_green());
+    if args.write && is_green {
         document::write(&results, seed);
     }
-    let is_green = results.iter().all(|(_, outcome)| outcome.is_green());
     ExitCode::from(u8::from(!is_green))
 }
 
