@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use tasker_core::{EndpointName, Identifier, TaskStatus, TaskType};
 
 use crate::client::DEFAULT_URL;
+use crate::commands::bench::args::BenchCommand;
 
 /// Hands one task to many machines and knows, for every one of them, what became of it.
 #[derive(Debug, Parser)]
@@ -48,6 +49,9 @@ pub enum Command {
     Retry(RetryArgs),
     /// Delete tasks that were settled long ago, or export them first
     Purge(PurgeArgs),
+    /// Measure an installation with simulated endpoints
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Tell everything that is wrong with a configuration, and start nothing
     CheckConfig(ModeArgs),
     /// Print shell completions

@@ -37,7 +37,7 @@ fn metadata() -> Metadata {
 }
 
 /// Members that only tests and drills use.
-const UNSHIPPED: &[&str] = &["tasker-testkit", "tasker-faults"];
+const UNSHIPPED: &[&str] = &["tasker-testkit", "tasker-faults", "tasker-limits"];
 
 fn is_shipped(package: &Package) -> bool {
     !UNSHIPPED.contains(&package.name.as_str())
@@ -82,11 +82,13 @@ fn arrows_point_one_way() {
         ("tasker-broker", core),
         ("tasker-api", core),
         ("tasker-worker", core),
+        ("tasker-bench", core),
         ("tasker-testkit", core),
         (
             "tasker",
             &[
                 "tasker-api",
+                "tasker-bench",
                 "tasker-broker",
                 "tasker-core",
                 "tasker-store",
@@ -97,6 +99,7 @@ fn arrows_point_one_way() {
             "tasker-faults",
             &["tasker", "tasker-core", "tasker-testkit", "tasker-worker"],
         ),
+        ("tasker-limits", &["tasker-testkit"]),
     ]);
     let metadata = metadata();
     let members: Vec<_> = metadata.workspace_packages();

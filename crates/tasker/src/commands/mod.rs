@@ -1,6 +1,7 @@
 //! The commands of `tasker`, a file each.
 
 pub mod api;
+pub mod bench;
 pub mod change;
 pub mod check_config;
 pub mod completions;

@@ -1,0 +1,93 @@
+//! How many tasks a second come from the POST to recorded responses of all endpoints.
+
+use serde::Serialize;
+
+use crate::bench::{Audience, Bench, count};
+use crate::error::BenchError;
+use crate::posting::{Until, post};
+use crate::spread::{per_second, rounded};
+use crate::walk::Goal;
+
+/// What is posted.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// How many endpoints perform each task.
+    pub endpoints: usize,
+    /// How many tasks.
+    pub tasks: u64,
+    /// Whether the tasks name them.
+    pub audience: Audience,
+    /// How many POSTs are under way at once.
+    pub in_flight: usize,
+    /// The payload of each task.
+    pub payload_bytes: usize,
+}
+
+/// What was measured.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    section: &'static str,
+    endpoints: usize,
+    audience: &'static str,
+    in_flight: usize,
+    payload_bytes: usize,
+    tasks: u64,
+    /// From the first POST until all responses were recorded. With a list, that is when the last task
+    /// was DONE.
+    seconds: f64,
+    tasks_per_second: f64,
+    responses_per_second: f64,
+    /// From the first POST until the last task was DONE. An open task waits for endpoints that might
+    /// come, `api.wait_for_endpoints_timeout`.
+    done_seconds: f64,
+    fsyncs: u64,
+    /// Why the figures do not count.
+    pub void: Option<String>,
+}
+
+/// Posts the tasks and waits until all of them are through.
+///
+/// # Errors
+/// [`BenchError`].
+pub async fn run(bench: &Bench<'_>, plan: &Plan) -> Result<Report, BenchError> {
+    let mut running = bench.start(plan.endpoints).await?;
+    let listed = plan.audience == Audience::Listed;
+    let order = bench.order(
+        plan.payload_bytes,
+        listed.then_some(running.names.as_slice()),
+    )?;
+    let until = Until::Count(plan.tasks);
+    let posted = post(&bench.target, order, plan.in_flight, until, bench.progress).await?;
+    let mut client = bench.client();
+    let endpoints = count(&running);
+    let goal = match plan.audience {
+        Audience::Listed => Goal::Done(endpoints),
+        Audience::Open => Goal::Recorded(endpoints),
+    };
+    let recorded = bench
+        .finish(&mut running, &mut client, posted.tasks, goal)
+        .await?;
+    let span = recorded.at.duration_since(posted.started);
+    let fsyncs = running.fleet.journal.syncs();
+    let done = match plan.audience {
+        Audience::Open if recorded.void.is_none() => {
+            let goal = Goal::Done(endpoints);
+            bench.walk(&mut client, posted.tasks, goal).await?
+        }
+        _ => recorded,
+    };
+    Ok(Report {
+        section: "fanout",
+        endpoints: plan.endpoints,
+        audience: plan.audience.as_str(),
+        in_flight: plan.in_flight,
+        payload_bytes: plan.payload_bytes,
+        tasks: posted.tasks,
+        seconds: rounded(span.as_secs_f64()),
+        tasks_per_second: per_second(posted.tasks, span),
+        responses_per_second: per_second(posted.tasks * u64::from(endpoints), span),
+        done_seconds: rounded(done.at.duration_since(posted.started).as_secs_f64()),
+        fsyncs,
+        void: done.void,
+    })
+}
