@@ -1,0 +1,118 @@
+//! What is measured of tasker, but for growth.
+
+use std::time::Duration;
+
+use crate::args::Args;
+use crate::figures::Figures;
+use crate::product::Product;
+use crate::stage::Stage;
+
+/// How long an open task waits for more endpoints, in seconds; others: as shipped.
+const OPEN_WAIT_S: u32 = 20;
+const WAIT_S: u32 = 60;
+
+/// Durable POSTs with everything else running.
+///
+/// # Panics
+/// If the installation cannot be made.
+pub async fn accept(stage: &Stage, args: &Args, figures: &mut Figures) {
+    posts(stage, args.seconds(60), "accept", figures).await;
+}
+
+/// The same for ten minutes.
+///
+/// # Panics
+/// If the installation cannot be made.
+pub async fn soak(stage: &Stage, args: &Args, figures: &mut Figures) {
+    posts(stage, args.seconds(600), "soak", figures).await;
+}
+
+async fn posts(stage: &Stage, lasts: Duration, name: &str, figures: &mut Figures) {
+    let product = Product::make(stage);
+    let mut running = product.start(WAIT_S);
+    let seconds = lasts.as_secs().to_string();
+    let watched = running.bench(&["accept", "--seconds", &seconds]);
+    if watched.run.as_ref().is_ok_and(|run| run.void.is_none()) {
+        figures.add(format!("{name}.api_mib"), watched.peak_mib());
+        figures.add(format!("{name}.api_growth"), watched.growth());
+    }
+    figures.take(name, watched.run);
+    drop(running);
+    product.forget(stage).await;
+}
+
+/// Many tasks to so many endpoints.
+///
+/// # Panics
+/// If the installation cannot be made.
+pub async fn fanout(
+    stage: &Stage,
+    endpoints: usize,
+    is_open: bool,
+    args: &Args,
+    figures: &mut Figures,
+) {
+    let audience = if is_open { "open" } else { "listed" };
+    let tasks = match endpoints {
+        ..10 => args.size(20_000, 500),
+        10..100 => args.size(10_000, 200),
+        _ => args.size(1000, 50),
+    };
+    let name = format!("fanout.{endpoints}.{audience}");
+    let wait = if is_open { OPEN_WAIT_S } else { WAIT_S };
+    run_fanout(stage, endpoints, tasks, audience, wait, &name, figures).await;
+}
+
+/// One task to so many endpoints.
+///
+/// # Panics
+/// If the installation cannot be made.
+pub async fn crowd(stage: &Stage, endpoints: usize, figures: &mut Figures) {
+    let name = format!("crowd.{endpoints}");
+    run_fanout(stage, endpoints, 1, "listed", WAIT_S, &name, figures).await;
+    if let Some(seconds) = figures.latest(&format!("{name}.seconds")) {
+        figures.add(format!("{name}.ms"), seconds * 1e3);
+        let each = seconds * 1e6 / endpoints as f64;
+        figures.add(format!("{name}.us_each"), each);
+    }
+}
+
+async fn run_fanout(
+    stage: &Stage,
+    endpoints: usize,
+    tasks: u32,
+    audience: &str,
+    wait_s: u32,
+    name: &str,
+    figures: &mut Figures,
+) {
+    let product = Product::make(stage);
+    let mut running = product.start(wait_s);
+    let (endpoints, tasks) = (endpoints.to_string(), tasks.to_string());
+    let audience = format!("--{audience}");
+    let watched = running.bench(&[
+        "fanout",
+        "--endpoints",
+        &endpoints,
+        "--tasks",
+        &tasks,
+        &audience,
+    ]);
+    figures.take(name, watched.run);
+    drop(running);
+    product.forget(stage).await;
+}
+
+/// The time of one task at 10 tasks a second.
+///
+/// # Panics
+/// If the installation cannot be made.
+pub async fn latency(stage: &Stage, args: &Args, figures: &mut Figures) {
+    let product = Product::make(stage);
+    let mut running = product.start(WAIT_S);
+    let seconds = args.seconds(30).as_secs().to_string();
+    let watched = running.bench(&["latency", "--rate", "10", "--seconds", &seconds]);
+    figures.take("latency", watched.run);
+    drop(running);
+    product.forget(stage).await;
+}
