@@ -64,7 +64,7 @@ pub struct Args {
     /// Only the rows that belong to every test run
     #[arg(long)]
     pub quick: bool,
-    /// Put the table into docs/RELIABILITY.md
+    /// Put the table into docs/RELIABILITY.md, if every row held
     #[arg(long)]
     pub write: bool,
     /// The seed of everything that is random [default: a new one]
