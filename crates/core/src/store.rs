@@ -333,8 +333,7 @@ pub trait Store: Send + Sync + 'static {
     /// [`RetryPolicy`](crate::retry::RetryPolicy); moves counters; settles tasks.
     async fn record(&self, batch: Vec<Arrived>) -> Result<Recorded, StoreError>;
 
-    /// Notes a worker's start. A journal that differs from the one before, or a `fresh` one that starts
-    /// again (it was never welcomed, and reports only afterwards), turns the endpoint's RECEIVED and
+    /// Notes a worker's start. A journal that differs from the one before turns its RECEIVED and
     /// RUNNING rows into INTERRUPTED (`once`) or the next attempt (`idempotent`), and what was presumed
     /// lost stands; all its open rows become due to be asked, but for those whose next attempt is not
     /// due yet. A hello of one of the last eight starts before the present one was overtaken: it is

@@ -1,11 +1,9 @@
-//! Who the worker says it is, when the first run after a start may begin, and what time it is at the
-//! ledger.
+//! When the first run after a start may begin, and what time it is at the ledger.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tasker_core::BootId;
 use tasker_core::task::RunPolicy;
 use tokio::time::Instant;
 
@@ -28,7 +26,6 @@ pub(crate) struct Gate {
     /// started.
     before: Option<Welcomed>,
     patience_ends: Instant,
-    boot: Mutex<BootId>,
     welcomed: Mutex<Option<Welcomed>>,
 }
 
@@ -40,25 +37,8 @@ impl Gate {
         Self {
             before: last_welcome.map(|now| Welcomed { now, at }),
             patience_ends: at + patience,
-            boot: Mutex::new(BootId::mint()),
             welcomed: Mutex::new(None),
         }
-    }
-
-    /// Under which name of its start the worker speaks. A welcome to another one says nothing about it.
-    pub(crate) fn boot(&self) -> BootId {
-        *self.boot.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The broker has begun to deliver to this worker, and to nobody else. Whether a new hello is due:
-    /// until now another worker of the endpoint may have been given tasks, which a welcome to an earlier
-    /// hello does not tell of. It is as if the worker started now.
-    pub(crate) fn begin(&self) -> bool {
-        let is_fresh = self.is_fresh();
-        if is_fresh {
-            *self.boot.lock().unwrap_or_else(PoisonError::into_inner) = BootId::mint();
-        }
-        is_fresh
     }
 
     /// Notes the last part of a welcome.
@@ -123,21 +103,6 @@ mod tests {
         assert!(fresh.is_fresh() && fresh.may_start(Idempotent) && !fresh.may_start(Once));
         fresh.welcome(Utc::now());
         assert!(!fresh.is_fresh() && fresh.may_start(Once));
-    }
-
-    #[test]
-    fn only_a_fresh_journal_begins_as_another_start() {
-        let gate = Gate::new(None, Duration::ZERO);
-        let early = gate.boot();
-        assert!(gate.begin());
-        assert_ne!(gate.boot(), early);
-        gate.welcome(Utc::now());
-        let known = Gate::new(Some(Utc::now()), Duration::ZERO);
-        for gate in [gate, known] {
-            let boot = gate.boot();
-            assert!(!gate.begin());
-            assert_eq!(gate.boot(), boot);
-        }
     }
 
     #[test]

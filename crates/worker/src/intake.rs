@@ -151,7 +151,6 @@ async fn journal(shared: &Shared) {
 }
 
 async fn drink(shared: &Shared, mut consumer: Box<dyn Consumer>, stop: &CancellationToken) -> Left {
-    let mut is_first = true;
     let left = loop {
         // The welcome stands behind the tasks in the same queue. As long as nothing may run before it,
         // a full window would keep it out for ever; what the inbox holds is the bound then.
@@ -164,9 +163,6 @@ async fn drink(shared: &Shared, mut consumer: Box<dyn Consumer>, stop: &Cancella
             () = stop.cancelled() => break Left::Stopped,
             batch = consumer.next(usize::from(shared.settings.prefetch)) => batch,
         };
-        if batch.is_ok() && std::mem::take(&mut is_first) && shared.gate.begin() {
-            shared.outbox.hello();
-        }
         let served = match batch {
             Ok(batch) => serve(shared, consumer.as_mut(), batch).await,
             Err(error) => Err(Left::Lost(error)),
@@ -208,7 +204,7 @@ async fn serve(
     let now = shared.gate.ledger_now();
     let claims = shared
         .journal
-        .peek(|index| decide(index, shared.gate.boot(), now, items));
+        .peek(|index| decide(index, shared.boot, now, items));
     let mut unacked = readable;
     if fault::is_left_out(Protection::AckAfterClaim)
         && let Some(tag) = unacked.take()

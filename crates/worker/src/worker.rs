@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tasker_core::BootId;
 use tasker_core::broker::Broker;
 use tasker_core::handler::Handler;
 use tasker_core::wire::ReportBatch;
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) outbox: Outbox,
     pub(crate) refusals: Refusals,
     pub(crate) gate: Gate,
+    pub(crate) boot: BootId,
     pub(crate) stop: CancellationToken,
 }
 
@@ -48,7 +50,7 @@ impl Shared {
             self.settings.task_type.clone(),
             self.settings.endpoint.clone(),
             self.journal.uid(),
-            self.gate.boot(),
+            self.boot,
         )
     }
 
@@ -113,13 +115,14 @@ pub async fn run(
         journal,
         outbox: Outbox::default(),
         refusals: Refusals::default(),
+        boot: BootId::mint(),
         stop: stop.child_token(),
     });
     tracing::info!(
         "task.type" = %shared.settings.task_type,
         endpoint = %shared.settings.endpoint,
         journal = %shared.journal.uid(),
-        boot = %shared.gate.boot(),
+        boot = %shared.boot,
         "the worker starts"
     );
     let drained = work(&shared).await?;

@@ -186,14 +186,14 @@ async fn the_last_welcome_tells_a_host_without_a_clock_what_expired() {
     let (rig, probe) = (Rig::without_inbox().await, Probe::quick());
     rig.open_inbox().await;
     let worker = rig.start(&probe);
-    rig.greeted().await;
-    let first = Sent::with(RunPolicy::Once, None, 3 * 3600);
-    rig.send_task(&first).await;
+    until("a hello", || !rig.ledger.hellos.lock().unwrap().is_empty()).await;
     // The ledger is two hours ahead of this host.
     let mut ahead = welcome();
-    ahead.boot = rig.begun().await.boot;
+    ahead.boot = rig.ledger.hellos.lock().unwrap()[0].boot;
     ahead.now = Utc::now() + TimeDelta::hours(2);
     rig.send(ahead.encode()).await;
+    let first = Sent::with(RunPolicy::Once, None, 3 * 3600);
+    rig.send_task(&first).await;
     rig.reported(first.uid, Succeeded).await;
     worker.drain().await;
     // At the next start it does not answer. By this host's clock the task has an hour left.

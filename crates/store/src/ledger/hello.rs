@@ -23,7 +23,7 @@ pub(super) async fn hello(
     (sign, fresh): &(WorkerSign, bool),
 ) -> Result<HelloAnswer, Failure> {
     let now = now(conn).await?;
-    let heard = note_worker(conn, sign, *fresh, now).await?;
+    let heard = note_worker(conn, sign, now).await?;
     let mut settled = Settled::new();
     if heard == Heard::NewJournal {
         give_up_runs(conn, sign, now, &mut settled).await?;
@@ -61,8 +61,7 @@ pub(super) async fn hello(
 enum Heard {
     /// A first start, a restart or a reconnect.
     Known,
-    /// Whatever the endpoint has under way, this journal does not know of it: there was another one before,
-    /// or it was never welcomed, and reports only afterwards.
+    /// The endpoint had another journal before.
     NewJournal,
     /// It was overtaken by that of a later start: the broker delivered it again.
     Stale,
@@ -79,7 +78,6 @@ const OLD_BOOTS: usize = 8;
 async fn note_worker(
     conn: &mut Conn,
     sign: &WorkerSign,
-    fresh: bool,
     now: DateTime<Utc>,
 ) -> Result<Heard, Failure> {
     let key = (sign.task_type.as_str(), sign.endpoint.as_str());
@@ -110,13 +108,11 @@ async fn note_worker(
     if old_boots.chunks(BOOT_BYTES).any(|old| old == boot) {
         return Ok(Heard::Stale);
     }
-    let is_new_boot = old_boot.as_ref() != Some(&boot);
-    if let Some(old) = old_boot.filter(|_| is_new_boot) {
+    if let Some(old) = old_boot.filter(|old| *old != boot) {
         old_boots.splice(0..0, old);
         old_boots.truncate(OLD_BOOTS * BOOT_BYTES);
     }
-    let is_unaware = fresh && is_new_boot;
-    let is_new_journal = old_journal.is_some_and(|old| old != journal || is_unaware);
+    let is_new_journal = old_journal.is_some_and(|old| old != journal);
     diesel::update(endpoints::table.find(key))
         .set((
             endpoints::journal.eq(journal),

@@ -246,35 +246,6 @@ pub async fn a_hello_of_an_earlier_start_changes_nothing(ledger: &dyn Ledger) {
     assert_eq!(probe.row(&task, "a").await.state, ResponseState::Received);
 }
 
-/// A worker that stood by said its hello while another one of the endpoint was given tasks. When it
-/// begins itself, what the other one had under way is given up; only then, and once.
-pub async fn a_fresh_worker_that_takes_over_gives_up_what_was_under_way(ledger: &dyn Ledger) {
-    let probe = Probe::open(ledger).await;
-    probe.greet("a", JournalUid::mint(), true).await;
-    let journal = JournalUid::mint();
-    probe.greet("a", journal, true).await;
-    let task = probe.store_new(new_task("t-1", &["a"])).await;
-    probe.reach("a", &task, ResponseState::Running).await;
-    let begins = sign("a", journal);
-    let answer = probe.hello(begins.clone(), true).await.expect("a welcome");
-    assert_eq!(answer.settled, [(task.head.uid, TaskStatus::Done)]);
-    let uid = task.head.uid;
-    assert_eq!(answer.had, [Had { uid, attempt: 1 }]);
-    let row = probe.row(&task, "a").await;
-    assert_eq!(
-        (row.state, row.errnr),
-        (ResponseState::Interrupted, Some(errnr::JOURNAL_LOST))
-    );
-    // Its own runs survive its hello, also one that the broker delivers again.
-    let own = probe.store_new(new_task("t-2", &["a"])).await;
-    probe.reach("a", &own, ResponseState::Running).await;
-    for fresh in [true, false] {
-        let again = probe.hello(begins.clone(), fresh).await.expect("a welcome");
-        assert!(again.settled.is_empty());
-        assert_eq!(probe.row(&own, "a").await.state, ResponseState::Running);
-    }
-}
-
 /// A hello that is older than those is believed like a new one's.
 pub async fn only_the_last_eight_starts_are_remembered(ledger: &dyn Ledger) {
     let probe = Probe::open(ledger).await;

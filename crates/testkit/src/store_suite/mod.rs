@@ -112,7 +112,6 @@ macro_rules! store_suite {
             listening: a_fresh_journal_hears_what_it_had,
             listening: a_hello_hears_of_cancels,
             listening: a_hello_of_an_earlier_start_changes_nothing,
-            listening: a_fresh_worker_that_takes_over_gives_up_what_was_under_way,
             listening: only_the_last_eight_starts_are_remembered,
             listening: hellos_may_collide,
             listening: heartbeats_keep_workers_online,

@@ -77,21 +77,6 @@ impl Rig {
         *self.ledger.welcome.lock().unwrap() = Some(welcome);
     }
 
-    /// The hello with which a worker on a fresh journal begins, which said an earlier one and was
-    /// delivered something.
-    pub async fn begun(&self) -> ReportBatch {
-        let second = || self.ledger.hellos.lock().unwrap().get(1).cloned();
-        until("a second hello", || second().is_some()).await;
-        second().unwrap()
-    }
-
-    /// Waits for the first hello.
-    pub async fn greeted(&self) -> ReportBatch {
-        let first = || self.ledger.hellos.lock().unwrap().first().cloned();
-        until("a hello", || first().is_some()).await;
-        first().unwrap()
-    }
-
     pub fn settings(&self) -> WorkerSettings {
         let (task_type, endpoint) = (build::task_type("worker"), build::endpoint("console1"));
         WorkerSettings {

@@ -163,7 +163,6 @@ impl Picture {
         endpoint: &str,
         boot: BootId,
         journal: JournalUid,
-        fresh: bool,
     ) -> (bool, Settled) {
         let now = self.now;
         let worker = self.worker("worker", endpoint);
@@ -177,9 +176,7 @@ impl Picture {
             None => worker.starts.push((boot, journal)),
         }
         worker.seen_at = now;
-        // A fresh journal has reported nothing: what is under way is another one's.
-        let is_unaware = fresh && place.is_none();
-        let is_journal_lost = before.is_some_and(|before| before != journal || is_unaware);
+        let is_journal_lost = before.is_some_and(|before| before != journal);
         let mut changed = Vec::new();
         for (at, task) in self.tasks.iter_mut().enumerate() {
             let may_rerun = task.run_policy == RunPolicy::Idempotent

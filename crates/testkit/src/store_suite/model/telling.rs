@@ -149,7 +149,7 @@ impl Driver {
             ..sign(name, journal)
         };
         let answer = self.store.hello(who, fresh).await.map_err(told)?;
-        let (is_lost, settled) = self.model.hello(name, boot, journal, fresh);
+        let (is_lost, settled) = self.model.hello(name, boot, journal);
         same_settled("hello", answer.settled, settled)?;
         same("hello: now", &answer.now, &self.model.now)?;
         let had: BTreeMap<_, _> = answer
