@@ -85,11 +85,7 @@ impl Stage {
     /// Where they are.
     #[must_use]
     pub fn servers(&self) -> Servers {
-        Servers {
-            mysql: self.database.url(),
-            amqp: self.broker.url(),
-            management: self.broker.management_url(),
-        }
+        Servers::of(&self.database, &self.broker)
     }
 
     /// A folder for whatever a row needs.

@@ -59,11 +59,7 @@ impl Stage {
     /// Where they are.
     #[must_use]
     pub fn servers(&self) -> Servers {
-        Servers {
-            mysql: self.database.url(),
-            amqp: self.broker.url(),
-            management: self.broker.management_url(),
-        }
+        Servers::of(&self.database, &self.broker)
     }
 
     /// A folder for whatever is measured, on the disk of the servers.

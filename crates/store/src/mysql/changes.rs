@@ -18,7 +18,7 @@ const MAX_TASKS: usize = 1_000;
 /// are, since a statement must fit into `max_allowed_packet` (16 MiB by default).
 const TEXT_BYTES: usize = 4 << 20;
 
-/// The columns of a row, their values as text, and how a row that is there takes over a new one's.
+/// The columns of a row, and their values as text.
 macro_rules! columns {
     ($row:ty: $first:ident $($other:ident)+) => {
         impl $row {

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::private_server::PrivateServer;
+
 pub use http::{Api, agent, rows};
 pub use program::Program;
 
@@ -21,6 +23,21 @@ pub struct Servers {
     pub amqp: String,
     /// `http://user:password@host:port`, an administrator.
     pub management: String,
+}
+
+impl Servers {
+    /// Private ones.
+    ///
+    /// # Panics
+    /// If the folder of one was removed.
+    #[must_use]
+    pub fn of(database: &PrivateServer, broker: &PrivateServer) -> Self {
+        Self {
+            mysql: database.url(),
+            amqp: broker.url(),
+            management: broker.management_url(),
+        }
+    }
 }
 
 /// The programs under test.
