@@ -35,16 +35,6 @@ impl BrokerView {
         }
     }
 
-    /// The process number of the node: another one after every start.
-    ///
-    /// # Panics
-    /// If the broker does not answer.
-    #[must_use]
-    pub fn pid(&self) -> String {
-        let nodes = self.management.get("nodes?columns=os_pid");
-        nodes[0]["os_pid"].as_str().unwrap_or_default().to_owned()
-    }
-
     /// All channels with a consumer.
     ///
     /// # Panics

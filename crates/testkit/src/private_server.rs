@@ -105,14 +105,24 @@ impl PrivateServer {
     /// # Panics
     /// If it is not running.
     pub fn hang(&self, hang: bool) {
+        let pid = self.pid().to_string();
+        let signal = if hang { "-STOP" } else { "-CONT" };
+        let status = Command::new("kill").args([signal, &pid]).status();
+        assert!(status.expect("kill").success(), "kill {signal} {pid}");
+    }
+
+    /// The process number of the server itself: another one after every start.
+    ///
+    /// # Panics
+    /// If it was never started.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
         let file = match self.kind {
             Kind::MariaDb => "mariadb.pid",
             Kind::RabbitMq => "node.pid",
         };
         let pid = std::fs::read_to_string(self.dir.join(file)).expect("a pid file");
-        let signal = if hang { "-STOP" } else { "-CONT" };
-        let status = Command::new("kill").args([signal, pid.trim()]).status();
-        assert!(status.expect("kill").success(), "kill {signal} {pid}");
+        pid.trim().parse().expect("a process number")
     }
 
     fn call(&self, command: &str) -> String {

@@ -86,7 +86,7 @@ fn f1(scene: &mut Scene<'_>) {
     let view = BrokerView::of(scene);
     let load = scene.load(&Plan::new("once", &scene.endpoints()));
     load.wait_accepted(400);
-    let (node, consumers) = (view.pid(), 6);
+    let (node, consumers) = (scene.stage.broker.pid(), 6);
     let begun = Instant::now();
     scene.stage.broker.kill();
     let is_lost = || all_ways(scene, |way| way.open()) == 0;
@@ -98,7 +98,7 @@ fn f1(scene: &mut Scene<'_>) {
     );
     scene.stage.broker.restart();
     scene.cleared();
-    scene.injected("kills", u64::from(view.pid() != node), 1);
+    scene.injected("kills", u64::from(scene.stage.broker.pid() != node), 1);
     until("all consumers to be back", || {
         (view.consuming().len() >= consumers).then_some(())
     });
