@@ -1,9 +1,9 @@
 //! Step 3 of the line, store: [`NewTask`] → [`Task`].
 //!
 //! Requests do not talk to the database themselves. They put their task into a bounded queue, and
-//! whichever committer is free takes all that has piled up into one transaction: an idle system
-//! commits at once, a busy one commits many tasks with one fsync, and nothing waits for a timer. A
-//! request that goes away never cancels a transaction. One that no transaction takes in time is refused:
+//! one committer takes all that has piled up into one transaction: an idle system commits at once, a
+//! busy one commits many tasks with one fsync, and nothing waits for a timer. A second committer would
+//! halve the transactions, not add to them (ADR 0013). A request that goes away never cancels a transaction. One that no transaction takes in time is refused:
 //! with a slow database, load is shed instead of piling up.
 
 use std::sync::Arc;
@@ -14,7 +14,6 @@ use tasker_core::fault::{self, Point};
 use tasker_core::store::{Created, Store, StoreError};
 use tasker_core::task::{NewTask, Task};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -94,7 +93,7 @@ type Taken = (NewTask, oneshot::Sender<Answer>);
 /// Commits what requests hand in.
 pub(crate) struct Committer {
     wishes: mpsc::Receiver<Wish>,
-    desk: Arc<Desk>,
+    desk: Desk,
     settings: AcceptSettings,
 }
 
@@ -116,13 +115,13 @@ pub(crate) fn intake(
     settings: AcceptSettings,
 ) -> (Intake, Committer) {
     let (tx, wishes) = mpsc::channel(settings.queue);
-    let desk = Arc::new(Desk {
+    let desk = Desk {
         store,
         ledger,
         relay,
         metrics,
         owner,
-    });
+    };
     let committer = Committer {
         wishes,
         desk,
@@ -138,12 +137,8 @@ pub(crate) fn intake(
 impl Committer {
     /// Commits until `stop`; then what is still in the queue.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let mut commits = JoinSet::new();
         let mut left_over = None;
         loop {
-            while commits.len() >= self.settings.committers {
-                commits.join_next().await;
-            }
             let first = match left_over.take() {
                 Some(wish) => Some(wish),
                 None => match stop.run_until_cancelled(self.wishes.recv()).await {
@@ -160,10 +155,8 @@ impl Committer {
             if batch.is_empty() {
                 continue;
             }
-            let desk = Arc::clone(&self.desk);
-            commits.spawn(async move { desk.commit(batch).await });
+            self.desk.commit(batch).await;
         }
-        while commits.join_next().await.is_some() {}
     }
 
     /// Takes all that has piled up and is still waited for, within the bounds of a transaction.

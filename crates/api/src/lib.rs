@@ -39,6 +39,6 @@ mod validate;
 
 pub use serve::{Drained, ServeError, serve};
 pub use settings::{
-    AcceptSettings, ApiSettings, DEFAULT_EXPIRES_IN_S, MAX_EXPIRES_IN_S, MAX_WAIT_S,
-    RecorderSettings, RelaySettings, SchedulerSettings, TaskTypeSettings, Unlisted,
+    AcceptSettings, ApiSettings, DEFAULT_EXPIRES_IN_S, MAX_WAIT_S, RecorderSettings, RelaySettings,
+    SchedulerSettings, TaskTypeSettings, Unlisted,
 };

@@ -12,8 +12,6 @@ use tasker_core::store::Timing;
 use tasker_core::task::RunPolicy;
 use tasker_core::wire::MAX_REPORT_BYTES;
 
-/// The longest life span of a task, in seconds: 30 days.
-pub const MAX_EXPIRES_IN_S: u32 = 30 * 86_400;
 /// The life span of a task whose client names none, in seconds: one day.
 pub const DEFAULT_EXPIRES_IN_S: u32 = 86_400;
 /// The longest long-poll, in seconds.
@@ -80,8 +78,6 @@ pub struct AcceptSettings {
     pub batch: usize,
     /// Bytes of payloads and names in one transaction, about, at most.
     pub batch_bytes: usize,
-    /// Transactions under way at once.
-    pub committers: usize,
 }
 
 impl Default for AcceptSettings {
@@ -91,7 +87,6 @@ impl Default for AcceptSettings {
             wait: Duration::from_secs(2),
             batch: 512,
             batch_bytes: 4 << 20,
-            committers: 2,
         }
     }
 }
@@ -296,7 +291,6 @@ impl ApiSettings {
             ("max_connections", self.max_connections),
             ("accept.queue", self.accept.queue),
             ("accept.batch", self.accept.batch),
-            ("accept.committers", self.accept.committers),
             ("relay.batch", self.relay.batch),
             ("relay.in_flight", self.relay.in_flight),
             ("relay.memory", self.relay.memory),

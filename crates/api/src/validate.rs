@@ -5,14 +5,12 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use tasker_core::name::NAME_PATTERN;
-use tasker_core::task::{Audience, NewTask};
+use tasker_core::task::{Audience, MAX_EXPIRES_IN_S, NewTask};
 use tasker_core::{Client, EndpointName, Identifier, TaskUid};
 
 use crate::fault::{Fault, FaultCode, Faults};
 use crate::receive::CreateTask;
-use crate::settings::{
-    ApiSettings, DEFAULT_EXPIRES_IN_S, MAX_EXPIRES_IN_S, TaskTypeSettings, Unlisted,
-};
+use crate::settings::{ApiSettings, DEFAULT_EXPIRES_IN_S, TaskTypeSettings, Unlisted};
 
 /// What a request is judged by.
 pub(crate) struct Rules<'a> {

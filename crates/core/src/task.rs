@@ -9,6 +9,9 @@ use crate::name::{Client, EndpointName, Identifier, TaskType};
 use crate::retry::RetryPolicy;
 use crate::state::{ResponseState, TaskStatus};
 
+/// The longest life span of a task, in seconds: 30 days.
+pub const MAX_EXPIRES_IN_S: u32 = 30 * 86_400;
+
 /// What happens to a run that was interrupted by the death of its worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -8,9 +8,6 @@ pub(crate) fn at_most(limit: u32) -> usize {
     MAX_LIST.min(limit as usize)
 }
 
-/// How many placeholders a multi-row INSERT may have.
-const MAX_PLACEHOLDERS: usize = 60_000;
-
 /// How many bytes of values one statement may have. `max_allowed_packet` is 16 MiB by default on
 /// MariaDB; one task alone may be about 7 MiB.
 const MAX_BYTES: usize = 8 << 20;
@@ -19,10 +16,9 @@ const MAX_BYTES: usize = 8 << 20;
 /// part of its own.
 pub(crate) fn parts<T>(
     rows: &[T],
-    columns: usize,
+    most: usize,
     weight: impl Fn(&T) -> usize,
 ) -> impl Iterator<Item = &[T]> {
-    let most = (MAX_PLACEHOLDERS / columns).max(1);
     let mut rest = rows;
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -50,15 +46,15 @@ mod tests {
     #[test]
     fn parts_are_bounded_and_complete() {
         let rows: Vec<usize> = (0..10_000).collect();
-        let sizes: Vec<_> = parts(&rows, 21, |_| 1).map(<[_]>::len).collect();
-        assert_eq!(sizes, [2857, 2857, 2857, 1429]);
-        assert!(parts(&rows, 21, |_| 1).flatten().eq(rows.iter()));
+        let sizes: Vec<_> = parts(&rows, 3000, |_| 1).map(<[_]>::len).collect();
+        assert_eq!(sizes, [3000, 3000, 3000, 1000]);
+        assert!(parts(&rows, 3000, |_| 1).flatten().eq(rows.iter()));
     }
 
     #[test]
     fn heavy_rows_travel_alone() {
         let rows = [5 << 20, 4 << 20, 3 << 20, 9 << 20, 1];
-        let got: Vec<_> = parts(&rows, 1, |weight| *weight).map(<[_]>::len).collect();
+        let got: Vec<_> = parts(&rows, 9, |weight| *weight).map(<[_]>::len).collect();
         assert_eq!(got, [1, 2, 1, 1]);
     }
 }

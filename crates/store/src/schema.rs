@@ -58,6 +58,7 @@ diesel::table! {
         last_modified_at -> Timestamp,
         elapsed_ms -> Nullable<BigInt>,
         ask_at -> Nullable<Timestamp>,
+        is_open -> Bool,
         retry_at -> Nullable<Timestamp>,
     }
 }

@@ -41,7 +41,7 @@ CREATE TABLE tasks (
     UNIQUE KEY tasks_key (client, task_type, identifier),
     KEY tasks_list (client, task_type, id),
     KEY tasks_list_by_status (client, task_type, status, id),
-    KEY tasks_cancelled (task_type, status, expires_at),
+    KEY tasks_cancelled (task_type, cancel_requested_at),
     KEY tasks_publish (publish_due_at, id),
     KEY tasks_due (due_at, id)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;
@@ -74,10 +74,12 @@ CREATE TABLE responses (
     elapsed_ms       BIGINT       NULL,
     -- When a live endpoint is asked about it; NULL: it is final.
     ask_at           DATETIME(6)  NULL,
+    -- By itself in the index: a condition on ask_at would be looked up in all rows of an endpoint.
+    is_open          TINYINT(1)   GENERATED ALWAYS AS (ask_at IS NOT NULL) STORED,
     -- When a RETRYING row may start again: it is not asked about earlier; NULL in other states.
     retry_at         DATETIME(6)  NULL,
     UNIQUE KEY responses_key (task_id, endpoint),
-    KEY responses_ask (task_type, endpoint, ask_at)
+    KEY responses_ask (task_type, endpoint, is_open, ask_at)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;
 
 CREATE TABLE endpoints (

@@ -36,7 +36,7 @@ CREATE UNIQUE INDEX tasks_uid ON tasks (uid);
 CREATE UNIQUE INDEX tasks_key ON tasks (client, task_type, identifier);
 CREATE INDEX tasks_list ON tasks (client, task_type, id);
 CREATE INDEX tasks_list_by_status ON tasks (client, task_type, status, id);
-CREATE INDEX tasks_cancelled ON tasks (task_type, status, expires_at);
+CREATE INDEX tasks_cancelled ON tasks (task_type, cancel_requested_at);
 CREATE INDEX tasks_publish ON tasks (publish_due_at, id);
 CREATE INDEX tasks_due ON tasks (due_at, id);
 
@@ -64,10 +64,11 @@ CREATE TABLE responses (
     last_modified_at TEXT     NOT NULL,
     elapsed_ms       BIGINT   NULL,
     ask_at           TEXT     NULL,
+    is_open          BOOLEAN  GENERATED ALWAYS AS (ask_at IS NOT NULL) STORED,
     retry_at         TEXT     NULL
 );
 CREATE UNIQUE INDEX responses_key ON responses (task_id, endpoint);
-CREATE INDEX responses_ask ON responses (task_type, endpoint, ask_at);
+CREATE INDEX responses_ask ON responses (task_type, endpoint, is_open, ask_at);
 
 CREATE TABLE endpoints (
     task_type     TEXT NOT NULL,

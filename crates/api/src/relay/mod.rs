@@ -149,7 +149,10 @@ impl Relay {
                 }
                 Some(sent) = self.sending.next() => match sent {
                     Ok((parcel, is_sent)) => self.sent(parcel, is_sent),
-                    Err(keys) => self.let_go(&keys),
+                    Err(keys) => {
+                        self.memory.all_landed();
+                        self.let_go(&keys);
+                    }
                 },
                 Some(marked) = self.marking.next() => match marked {
                     Ok((waiters, result)) => self.marked(waiters, result),
@@ -210,6 +213,7 @@ impl Relay {
     }
 
     fn sent(&mut self, parcel: Parcel, is_sent: bool) {
+        self.memory.landed(&parcel);
         if !is_sent {
             self.memory.push_back(parcel);
             if self.send_from <= Instant::now() {

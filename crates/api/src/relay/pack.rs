@@ -152,6 +152,8 @@ fn sort(due: Due, known: usize) -> (Group, Item) {
 pub(super) struct Memory {
     groups: HashMap<Arc<Group>, VecDeque<Item>>,
     order: VecDeque<Arc<Group>>,
+    /// Groups of which a message is under way.
+    busy: HashSet<Arc<Group>>,
     held: HashSet<Key>,
     waiting: usize,
     bytes: usize,
@@ -207,9 +209,14 @@ impl Memory {
         }
     }
 
-    /// The next message's worth of tasks, groups in turn.
+    /// The next message's worth of tasks, groups in turn. One message of a group is under way at a time:
+    /// an idle relay sends at once, and what comes while the broker is busy with it shares the next one.
     pub(super) fn next(&mut self, settings: &RelaySettings) -> Option<Parcel> {
-        let group = self.order.pop_front()?;
+        let place = self
+            .order
+            .iter()
+            .position(|group| !self.busy.contains(group))?;
+        let group = self.order.remove(place)?;
         let queue = self.groups.get_mut(&group)?;
         let mut items: Vec<Item> = Vec::new();
         let mut bytes = 0;
@@ -229,7 +236,18 @@ impl Memory {
         }
         self.waiting -= items.len();
         self.bytes -= bytes;
+        self.busy.insert(Arc::clone(&group));
         Some(Parcel { group, items })
+    }
+
+    /// Its message is not under way any more.
+    pub(super) fn landed(&mut self, parcel: &Parcel) {
+        self.busy.remove(&parcel.group);
+    }
+
+    /// No message is known to be under way: what was known of one is lost.
+    pub(super) fn all_landed(&mut self) {
+        self.busy.clear();
     }
 }
 

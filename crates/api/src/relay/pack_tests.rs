@@ -44,7 +44,12 @@ fn due(id: TaskId, listed: &[&str], is_cancelled: bool) -> Due {
 }
 
 fn parcels(memory: &mut Memory, settings: &RelaySettings) -> Vec<(Vec<TaskId>, Parcel)> {
-    std::iter::from_fn(|| memory.next(settings))
+    let next = || {
+        let parcel = memory.next(settings)?;
+        memory.landed(&parcel);
+        Some(parcel)
+    };
+    std::iter::from_fn(next)
         .map(|parcel| (parcel.items.iter().map(|item| item.key.0).collect(), parcel))
         .collect()
 }
@@ -76,6 +81,29 @@ fn lists_that_go_to_inboxes_share_a_message_if_they_are_equal() {
     let ids: Vec<_> = all.iter().map(|(ids, _)| ids.clone()).collect();
     assert_eq!(ids, [vec![1, 3], vec![2]]);
     assert!(matches!(&all[0].1.messages()[0].to, Address::Inboxes(_, names) if names.len() == 1));
+}
+
+#[test]
+fn what_comes_while_a_message_is_under_way_shares_the_next_one() {
+    let settings = RelaySettings::default();
+    let mut memory = Memory::default();
+    let ids = |parcel: &Parcel| {
+        parcel
+            .items
+            .iter()
+            .map(|item| item.key.0)
+            .collect::<Vec<_>>()
+    };
+    memory.push(due(1, &[], false), 1000);
+    let first = memory.next(&settings).unwrap();
+    for (id, listed) in [(2, &[][..]), (3, &["a"]), (4, &[])] {
+        memory.push(due(id, listed, false), 1000);
+    }
+    // Others do not wait for it.
+    assert_eq!(ids(&memory.next(&settings).unwrap()), [3]);
+    assert!(memory.next(&settings).is_none());
+    memory.landed(&first);
+    assert_eq!(ids(&memory.next(&settings).unwrap()), [2, 4]);
 }
 
 #[test]

@@ -82,7 +82,6 @@ fn a_full_queue_sheds_load_and_recovers() {
     let accept = AcceptSettings {
         queue: 1,
         batch: 1,
-        committers: 1,
         ..AcceptSettings::default()
     };
     let app = App::with(
@@ -115,7 +114,6 @@ fn a_full_queue_sheds_load_and_recovers() {
 #[test]
 fn with_a_slow_ledger_requests_are_refused_soon_and_not_stored_after_all() {
     let accept = AcceptSettings {
-        committers: 1,
         wait: Duration::from_millis(300),
         ..AcceptSettings::default()
     };

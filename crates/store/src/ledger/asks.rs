@@ -13,12 +13,11 @@ use tasker_core::state::TaskStatus;
 use tasker_core::store::{Ask, Asked};
 use tasker_core::wire::CancelEntry;
 
-use super::locked::UNDER_WAY;
-use super::{Conn, now};
+use super::{Conn, now, open};
 use crate::batch::{MAX_LIST, at_most};
 use crate::failure::Failure;
 use crate::rows::{span, stored};
-use crate::schema::{endpoints, responses, tasks};
+use crate::schema::{responses, tasks};
 
 /// What decides how a task is asked about: its id, uid, status, end, and bytes.
 type Sent = (TaskId, Vec<u8>, i16, NaiveDateTime, Vec<u8>);
@@ -31,25 +30,9 @@ pub(super) async fn take_asks(
     (limit, offline_after, ask_every): &(u32, Duration, Duration),
 ) -> Result<Vec<Ask>, Failure> {
     let now = now(conn).await?;
-    let worker = endpoints::task_type
-        .eq(responses::task_type)
-        .and(endpoints::name.eq(responses::endpoint));
-    let candidates: Vec<i64> = responses::table
-        .inner_join(endpoints::table.on(worker))
-        .inner_join(tasks::table)
-        .filter(endpoints::last_seen_at.ge(stored(now - span(*offline_after))))
-        .filter(responses::ask_at.le(stored(now)))
-        // What was taken in time may go on beyond the end, or have ended and its report been lost:
-        // nobody but its endpoint can tell.
-        .filter(
-            tasks::expires_at
-                .gt(stored(now))
-                .or(responses::state.eq_any(UNDER_WAY)),
-        )
-        .limit(at_most(*limit) as i64)
-        .select(responses::id)
-        .load(conn)
-        .await?;
+    let seen_since = stored(now - span(*offline_after));
+    let found = open::due_to_be_asked(conn, seen_since, stored(now), at_most(*limit)).await?;
+    let candidates: Vec<i64> = found.iter().map(|row| row.id).collect();
     let mut due: Vec<Due> = Vec::with_capacity(candidates.len());
     for part in candidates.chunks(MAX_LIST) {
         due.extend(take(conn, part, stored(now), stored(now + span(*ask_every))).await?);

@@ -44,7 +44,7 @@ pub(super) async fn cancel(
         .await?;
     let open = diesel::update(responses::table)
         .filter(responses::task_id.eq(task.id))
-        .filter(responses::ask_at.is_not_null())
+        .filter(responses::is_open.eq(true))
         // Nothing is tried again: the answer is asked for at once, not when a pause is over.
         .set((
             responses::ask_at.eq(stored(now)),

@@ -52,16 +52,17 @@ impl Ledger {
             ask_every: self.timing.ask_every,
         };
         let batch = std::sync::Arc::new(batch);
-        let together = self
-            .try_run(
-                name,
-                Access::Write,
-                (batch.clone(), terms),
-                |conn, input| Box::pin(create(conn, &input.0, input.1)),
-            )
-            .await;
-        if !matches!(together, Err(Failure::Collided)) {
-            return together.map_err(|failure| failure.into_store_error(name));
+        // Nearly always all are new, and the database says so when they are inserted.
+        for look in [Look::No, Look::Yes] {
+            let input = (batch.clone(), terms, look);
+            let together = self
+                .try_run(name, Access::Write, input, |conn, (batch, terms, look)| {
+                    Box::pin(create(conn, batch, *terms, *look))
+                })
+                .await;
+            if !matches!(together, Err(Failure::Collided)) {
+                return together.map_err(|failure| failure.into_store_error(name));
+            }
         }
         // Another process stored one of these keys meanwhile. By itself each task finds out.
         let mut results = Vec::with_capacity(batch.len());
@@ -69,7 +70,7 @@ impl Ledger {
             let alone = [task.clone()];
             let created = self
                 .run(name, Access::Write, (alone, terms), |conn, input| {
-                    Box::pin(create(conn, &input.0, input.1))
+                    Box::pin(create(conn, &input.0, input.1, Look::Yes))
                 })
                 .await?;
             results.extend(created);
@@ -78,8 +79,23 @@ impl Ledger {
     }
 }
 
-async fn create(conn: &mut Conn, batch: &[NewTask], terms: Terms) -> Result<Vec<Created>, Failure> {
-    let mut known = find_known(conn, batch).await?;
+/// Whether to look for what is stored already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    No,
+    Yes,
+}
+
+async fn create(
+    conn: &mut Conn,
+    batch: &[NewTask],
+    terms: Terms,
+    look: Look,
+) -> Result<Vec<Created>, Failure> {
+    let mut known = match look {
+        Look::No => HashMap::new(),
+        Look::Yes => find_known(conn, batch).await?,
+    };
     let mut first_of_key: HashMap<Key, usize> = HashMap::new();
     for (i, task) in batch.iter().enumerate() {
         let key = key(task);
@@ -89,7 +105,13 @@ async fn create(conn: &mut Conn, batch: &[NewTask], terms: Terms) -> Result<Vec<
     }
     let mut fresh: Vec<usize> = first_of_key.into_values().collect();
     fresh.sort_unstable();
-    for (i, task) in fresh.iter().zip(store(conn, batch, &fresh, terms).await?) {
+    let stored = store(conn, batch, &fresh, terms).await;
+    let stored = stored.map_err(|failure| match failure {
+        // A task alone that was looked for in vain is looked for again.
+        Failure::Raced if look == Look::No || batch.len() > 1 => Failure::Collided,
+        failure => failure,
+    });
+    for (i, task) in fresh.iter().zip(stored?) {
         known.insert(key(&batch[*i]), (task, batch[*i].body_hash.to_vec()));
     }
     let mut results = Vec::with_capacity(batch.len());
@@ -166,10 +188,7 @@ async fn store(
         rows.push(row);
         stored.push(task);
     }
-    insert_tasks(conn, rows).await.map_err(|e| match raced(e) {
-        Failure::Raced if batch.len() > 1 => Failure::Collided,
-        failure => failure,
-    })?;
+    insert_tasks(conn, rows).await.map_err(raced)?;
     let ids = find_ids(conn, &stored).await?;
     let ask_at = now + span(terms.ask_every);
     let mut waiting = Vec::new();

@@ -9,12 +9,11 @@ use diesel_async::RunQueryDsl;
 use tasker_core::id::TaskId;
 use tasker_core::state::ResponseState;
 
-use super::locked::{Settled, lock_tasks};
-use super::{Conn, now, save_tasks};
-use crate::apply::{next_deadline, settle_now};
+use super::locked::{Settled, lock_tasks, settle_and_save};
+use super::{Conn, now};
 use crate::batch::at_most;
 use crate::failure::Failure;
-use crate::rows::{TaskChange, stored};
+use crate::rows::stored;
 use crate::schema::{responses, tasks};
 
 /// The states of a row that nobody has taken (again).
@@ -36,17 +35,13 @@ pub(super) async fn settle_due(conn: &mut Conn, limit: &u32) -> Result<(Settled,
         .map(|task| task.id)
         .collect();
     let left = expire(conn, &expired, now).await?;
-    let (mut settled, mut changes) = (Settled::new(), Vec::new());
     for task in tasks.values_mut() {
         // Rows that were received in an earlier attempt and are missing in the last one.
         let left = left.get(&task.id).copied().unwrap_or(0);
         task.counts.received = task.counts.received.saturating_sub(left);
-        if let Some(status) = settle_now(task, now) {
-            settled.push((task.uid, status));
-        }
-        changes.push(TaskChange::new(task, next_deadline(task, now, true)));
     }
-    save_tasks(conn, changes).await?;
+    let mut settled = Settled::new();
+    settle_and_save(conn, tasks.values_mut(), now, true, &mut settled).await?;
     Ok((settled, is_more_due))
 }
 

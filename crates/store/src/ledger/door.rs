@@ -132,23 +132,37 @@ async fn attempt<I, T, F>(
 where
     F: for<'c> Fn(&'c mut Conn, &'c I) -> Step<'c, T>,
 {
-    let mut conn = connection(pools, limits, access).await?;
-    match timeout(
-        limits.transaction,
-        transaction(&mut conn, access, input, operation),
-    )
-    .await
-    {
+    let mut conn = begun(pools, limits, access).await?;
+    match timeout(limits.transaction, finish(&mut conn, input, operation)).await {
         Ok(outcome) => outcome,
-        Err(_) => {
-            // Its transaction is in an unknown state: closing it rolls back.
-            drop(Object::take(conn));
-            let limit = limits.transaction;
-            Err(Failure::Unavailable(
-                format!("no end of the transaction within {limit:?}").into(),
-            ))
+        Err(_) => Err(give_up(conn, limits)),
+    }
+}
+
+/// A connection whose transaction has begun. One that was cut while it lay in the pool shows it here, when
+/// nothing has happened yet, and the next one may be alive.
+async fn begun(
+    pools: &Arc<Pools>,
+    limits: Limits,
+    access: Access,
+) -> Result<Object<Conn>, Failure> {
+    loop {
+        let mut conn = connection(pools, limits, access).await?;
+        let is_used = Object::metrics(&conn).recycle_count > 0;
+        match timeout(limits.transaction, begin(&mut conn, access)).await {
+            Ok(Ok(())) => return Ok(conn),
+            Ok(Err(_)) if is_used => drop(Object::take(conn)),
+            Ok(Err(failure)) => return Err(failure),
+            Err(_) => return Err(give_up(conn, limits)),
         }
     }
+}
+
+/// Ends a transaction that is in an unknown state: closing its connection rolls it back.
+fn give_up(conn: Object<Conn>, limits: Limits) -> Failure {
+    drop(Object::take(conn));
+    let limit = limits.transaction;
+    Failure::Unavailable(format!("no end of the transaction within {limit:?}").into())
 }
 
 /// A connection of the pool. It is made in a task of its own: who waits no longer leaves it to those who
@@ -171,17 +185,12 @@ async fn connection(
     }
 }
 
-async fn transaction<I, T, F>(
-    conn: &mut Conn,
-    access: Access,
-    input: &I,
-    operation: &F,
-) -> Result<T, Failure>
+/// The operation, and the end of its transaction.
+async fn finish<I, T, F>(conn: &mut Conn, input: &I, operation: &F) -> Result<T, Failure>
 where
     F: for<'c> Fn(&'c mut Conn, &'c I) -> Step<'c, T>,
 {
     type Transactions = <Conn as AsyncConnection>::TransactionManager;
-    begin(conn, access).await?;
     match operation(conn, input).await {
         Ok(value) => {
             Transactions::commit_transaction(conn).await?;

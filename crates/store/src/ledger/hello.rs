@@ -9,13 +9,13 @@ use tasker_core::errnr;
 use tasker_core::id::{TaskId, TaskUid};
 use tasker_core::state::{ResponseState, TaskStatus};
 use tasker_core::store::{HelloAnswer, WorkerSign};
-use tasker_core::task::{Audience, RunPolicy, TaskHead};
+use tasker_core::task::{Audience, MAX_EXPIRES_IN_S, RunPolicy, TaskHead};
 use tasker_core::wire::{CancelEntry, Had};
 
 use super::locked::{Settled, UNDER_WAY, load_under_way, lock_tasks, settle_and_save};
 use super::{Conn, now, save_responses};
 use crate::failure::{Failure, raced};
-use crate::rows::{EndpointRow, ResponseBody, stored};
+use crate::rows::{EndpointRow, ResponseBody, seconds, stored};
 use crate::schema::{endpoints, responses, tasks};
 
 pub(super) async fn hello(
@@ -37,7 +37,7 @@ pub(super) async fn hello(
         diesel::update(responses::table)
             .filter(responses::task_type.eq(sign.task_type.as_str()))
             .filter(responses::endpoint.eq(sign.endpoint.as_str()))
-            .filter(responses::ask_at.is_not_null())
+            .filter(responses::is_open.eq(true))
             .filter(is_due)
             .set(responses::ask_at.eq(stored(now)))
             .execute(conn)
@@ -138,7 +138,7 @@ async fn stop_doubting(
     diesel::update(responses::table)
         .filter(responses::task_type.eq(sign.task_type.as_str()))
         .filter(responses::endpoint.eq(sign.endpoint.as_str()))
-        .filter(responses::ask_at.is_not_null())
+        .filter(responses::is_open.eq(true))
         .filter(responses::state.eq(ResponseState::Interrupted.code()))
         .set((
             responses::presumed.eq(false),
@@ -162,7 +162,7 @@ async fn give_up_runs(
     let found: Vec<(i64, TaskId)> = responses::table
         .filter(responses::task_type.eq(sign.task_type.as_str()))
         .filter(responses::endpoint.eq(sign.endpoint.as_str()))
-        .filter(responses::ask_at.is_not_null())
+        .filter(responses::is_open.eq(true))
         .filter(responses::state.eq_any(UNDER_WAY))
         .select((responses::id, responses::task_id))
         .load(conn)
@@ -180,7 +180,7 @@ async fn give_up_runs(
     }
     save_responses(conn, changed).await?;
     let touched = tasks.values_mut().filter(|task| touched.contains(&task.id));
-    settle_and_save(conn, touched, now, settled).await
+    settle_and_save(conn, touched, now, false, settled).await
 }
 
 fn give_up_run(
@@ -253,6 +253,8 @@ async fn cancelled(
     let rows: Vec<(Vec<u8>, chrono::NaiveDateTime)> = tasks::table
         .left_join(responses::table.on(own_row))
         .filter(tasks::task_type.eq(sign.task_type.as_str()))
+        // By index; no task that was cancelled before can be alive.
+        .filter(tasks::cancel_requested_at.ge(stored(now - seconds(MAX_EXPIRES_IN_S))))
         .filter(tasks::status.eq(TaskStatus::Cancelled.code()))
         .filter(tasks::expires_at.gt(stored(now)))
         .filter(

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
+use diesel::dsl::case_when;
 use diesel::prelude::*;
+use diesel::sql_types::{Bool, Nullable, Timestamp};
 use diesel_async::RunQueryDsl;
 use tasker_core::id::{TaskId, TaskUid};
 use tasker_core::state::{ResponseState, TaskStatus};
 use tasker_core::task::TaskHead;
 
-use super::{Conn, save_tasks};
+use super::Conn;
 use crate::apply::{next_deadline, settle_now};
 use crate::batch::MAX_LIST;
 use crate::failure::Failure;
-use crate::rows::{HeadRow, ResponseRow, TaskChange};
+use crate::rows::{Due, HeadRow, ResponseRow, TaskChange};
 use crate::schema::{responses, tasks};
 
 /// Tasks that the operation settled, for whoever waits for them.
@@ -49,21 +51,75 @@ pub(super) async fn lock_task(conn: &mut Conn, id: TaskId) -> Result<Option<Task
     Ok(lock_tasks(conn, vec![id]).await?.remove(&id))
 }
 
-/// Settles tasks if it is time, and writes them back.
+/// Settles tasks if it is time, and writes them back. `is_end_handled`: see [`next_deadline`].
 pub(super) async fn settle_and_save<'a>(
     conn: &mut Conn,
     tasks: impl IntoIterator<Item = &'a mut TaskHead>,
     now: DateTime<Utc>,
+    is_end_handled: bool,
     settled: &mut Settled,
 ) -> Result<(), Failure> {
     let mut changes = Vec::new();
     for task in tasks {
-        if let Some(status) = settle_now(task, now) {
-            settled.push((task.uid, status));
-        }
-        changes.push(TaskChange::new(task, next_deadline(task, now, false)));
+        let status = settle_now(task, now);
+        let change = TaskChange::new(task, next_deadline(task, now, is_end_handled));
+        changes.push(match status {
+            None => (task.id, change),
+            Some(_) => (task.id, change.settled(task)),
+        });
+        settled.extend(status.map(|status| (task.uid, status)));
     }
-    Ok(save_tasks(conn, changes).await?)
+    save_tasks(conn, changes).await
+}
+
+/// Writes back what changed of tasks: those that change alike, as nearly all of a batch do, in one
+/// statement.
+pub(super) async fn save_tasks(
+    conn: &mut Conn,
+    changes: Vec<(TaskId, TaskChange)>,
+) -> Result<(), Failure> {
+    let mut alike: BTreeMap<TaskChange, Vec<TaskId>> = BTreeMap::new();
+    for (id, change) in changes {
+        alike.entry(change).or_default().push(id);
+    }
+    for (change, ids) in alike {
+        for part in ids.chunks(MAX_LIST) {
+            save_alike(conn, change, part).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn save_alike(conn: &mut Conn, change: TaskChange, ids: &[TaskId]) -> Result<(), Failure> {
+    type Time = Nullable<Timestamp>;
+    let is = |yes: bool| yes.into_sql::<Bool>();
+    let settled_at = change.settled_at.flatten();
+    let never = None::<NaiveDateTime>;
+    diesel::update(tasks::table.filter(among!(tasks.id, ids)))
+        .set((
+            tasks::status.eq(change.status),
+            tasks::expected.eq(change.expected),
+            tasks::received.eq(change.received),
+            tasks::finished.eq(change.finished),
+            tasks::failed.eq(change.failed),
+            tasks::settled_at.eq(case_when(
+                is(change.settled_at.is_some()),
+                settled_at.into_sql::<Time>(),
+            )
+            .otherwise(tasks::settled_at)),
+            tasks::due_at.eq(case_when(
+                is(change.due == Due::WaitUntil),
+                tasks::wait_until.nullable(),
+            )
+            .when(
+                is(change.due == Due::ExpiresAt),
+                tasks::expires_at.nullable(),
+            )
+            .otherwise(never.into_sql::<Time>())),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// Reads those of the rows that their endpoint has and has not finished; their tasks are locked.

@@ -3,18 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
 use tasker_core::errnr;
-use tasker_core::id::TaskId;
 use tasker_core::state::ResponseState;
 
-use super::locked::{Settled, UNDER_WAY, load_under_way, lock_tasks, settle_and_save};
-use super::{Conn, now, save_responses};
+use super::locked::{Settled, load_under_way, lock_tasks, settle_and_save};
+use super::{Conn, now, open, save_responses};
 use crate::batch::at_most;
 use crate::failure::Failure;
 use crate::rows::{span, stored};
-use crate::schema::{endpoints, responses, tasks};
 
 pub(super) async fn presume_lost(
     conn: &mut Conn,
@@ -23,24 +19,10 @@ pub(super) async fn presume_lost(
     let now = now(conn).await?;
     let limit = at_most(*limit);
     let silent_since = stored(now - span(*lost_after));
-    let worker = endpoints::task_type
-        .eq(responses::task_type)
-        .and(endpoints::name.eq(responses::endpoint));
-    let mut found: Vec<(i64, TaskId)> = responses::table
-        .inner_join(endpoints::table.on(worker))
-        .inner_join(tasks::table)
-        .filter(responses::ask_at.is_not_null())
-        .filter(responses::state.eq_any(UNDER_WAY))
-        .filter(responses::last_modified_at.le(silent_since))
-        .filter(endpoints::last_seen_at.le(silent_since))
-        .filter(was_silent_since!(silent_since))
-        .limit((limit + 1) as i64)
-        .select((responses::id, responses::task_id))
-        .load(conn)
-        .await?;
+    let mut found = open::silent(conn, silent_since, limit + 1).await?;
     let is_more_due = found.len() > limit;
     found.truncate(limit);
-    let (ids, of_tasks): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+    let (ids, of_tasks): (Vec<_>, Vec<_>) = found.iter().map(|row| (row.id, row.task_id)).unzip();
     let mut tasks = lock_tasks(conn, of_tasks).await?;
     let (mut touched, mut changed) = (BTreeSet::new(), Vec::new());
     for mut row in load_under_way(conn, &ids).await? {
@@ -69,6 +51,6 @@ pub(super) async fn presume_lost(
     save_responses(conn, changed).await?;
     let mut settled = Settled::new();
     let touched = tasks.values_mut().filter(|task| touched.contains(&task.id));
-    settle_and_save(conn, touched, now, &mut settled).await?;
+    settle_and_save(conn, touched, now, false, &mut settled).await?;
     Ok((settled, is_more_due))
 }

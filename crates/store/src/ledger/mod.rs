@@ -12,6 +12,7 @@ mod door;
 mod hello;
 mod locked;
 mod lost;
+mod open;
 mod port;
 mod presence;
 mod purge;
@@ -26,7 +27,7 @@ use tasker_core::store::Timing;
 
 use super::{
     Conn, Pools, begin, insert_purged, insert_responses, insert_tasks, load_responses, now,
-    save_responses, save_tasks,
+    save_responses,
 };
 use crate::clock::Clock;
 use crate::options::StoreOptions;

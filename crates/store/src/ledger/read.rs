@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use diesel::dsl::{count_star, min};
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
 use diesel_async::RunQueryDsl;
 use tasker_core::id::TaskId;
 use tasker_core::missing::Missing;
@@ -38,21 +39,42 @@ pub(super) async fn task(
 }
 
 pub(super) async fn tasks(conn: &mut Conn, filter: &TaskFilter) -> Result<Vec<TaskHead>, Failure> {
-    let mut query = tasks::table
-        .filter(tasks::client.eq(filter.client.as_str()))
-        .filter(tasks::task_type.eq(filter.task_type.as_str()))
-        .select(HeadRow::as_select())
+    let rows: Vec<HeadRow> = tasks::table
+        .filter(among!(tasks.id, &page(conn, filter).await?))
         .order(tasks::id.desc())
-        .limit(filter.limit.into())
-        .into_boxed();
-    if let Some(status) = filter.status {
-        query = query.filter(tasks::status.eq(status.code()));
-    }
-    if let Some(before) = filter.before {
-        query = query.filter(tasks::id.lt(before));
-    }
-    let rows: Vec<HeadRow> = query.load(conn).await?;
+        .select(HeadRow::as_select())
+        .load(conn)
+        .await?;
     rows.into_iter().map(HeadRow::decode).collect()
+}
+
+/// The numbers of a page of tasks. The index is named, because MariaDB prefers to read all newer tasks of
+/// the client: the further back the page, the longer it would take.
+async fn page(conn: &mut Conn, filter: &TaskFilter) -> Result<Vec<TaskId>, Failure> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = BigInt)]
+        id: TaskId,
+    }
+    let (index, status) = match filter.status {
+        None => (by_index!("tasks_list"), String::new()),
+        Some(status) => (
+            by_index!("tasks_list_by_status"),
+            format!("AND status = {}", status.code()),
+        ),
+    };
+    let text = format!(
+        "SELECT id FROM tasks {index} WHERE client = ? AND task_type = ? {status} AND id < ? \
+         ORDER BY id DESC LIMIT ?"
+    );
+    let found: Vec<Found> = diesel::sql_query(text)
+        .bind::<Text, _>(filter.client.as_str())
+        .bind::<Text, _>(filter.task_type.as_str())
+        .bind::<BigInt, _>(filter.before.unwrap_or(TaskId::MAX))
+        .bind::<BigInt, _>(i64::from(filter.limit))
+        .load(conn)
+        .await?;
+    Ok(found.into_iter().map(|found| found.id).collect())
 }
 
 pub(super) async fn responses(

@@ -1,6 +1,6 @@
 //! Steps 8 and 9 of the line, report and settle: a batch of reports, fenced, in one transaction.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -20,8 +20,8 @@ use crate::failure::{Failure, raced};
 use crate::rows::{ResponseBody, ResponseRow, span};
 use crate::schema::tasks;
 
-/// How many tasks one query for rows names: SQLite bounds how deep an expression nests.
-const MAX_TASKS: usize = 200;
+/// How many rows one query names: SQLite bounds how deep an expression nests.
+const MAX_PAIRS: usize = 256;
 
 /// A row as the batch leaves it.
 struct Draft {
@@ -67,7 +67,7 @@ pub(super) async fn record(
     save(conn, drafts).await?;
     let mut settled = Settled::new();
     let touched = tasks.values_mut().filter(|task| touched.contains(&task.id));
-    settle_and_save(conn, touched, now, &mut settled).await?;
+    settle_and_save(conn, touched, now, false, &mut settled).await?;
     Ok(Recorded {
         verdicts,
         settled,
@@ -144,23 +144,19 @@ async fn find_tasks(
 }
 
 /// The rows that the batch may change.
-async fn load(
+async fn load<'b>(
     conn: &mut Conn,
-    batch: &[Arrived],
+    batch: &'b [Arrived],
     ids: &HashMap<TaskUid, TaskId>,
 ) -> Result<Drafts, Failure> {
-    let mut wanted: BTreeMap<TaskId, BTreeSet<&str>> = BTreeMap::new();
-    for arrived in batch {
-        if let Some(id) = ids.get(&arrived.report.uid) {
-            wanted
-                .entry(*id)
-                .or_default()
-                .insert(arrived.endpoint.as_str());
-        }
-    }
+    let pair = |arrived: &'b Arrived| {
+        let id = ids.get(&arrived.report.uid)?;
+        Some((*id, arrived.endpoint.as_str()))
+    };
+    let wanted: BTreeSet<(TaskId, &str)> = batch.iter().filter_map(pair).collect();
     let wanted: Vec<_> = wanted.into_iter().collect();
     let mut drafts = Drafts::new();
-    for part in wanted.chunks(MAX_TASKS) {
+    for part in wanted.chunks(MAX_PAIRS) {
         let rows = load_responses(conn, part).await?;
         drafts.extend(rows.into_iter().map(|row| {
             let key = (row.body.task_id, row.body.endpoint.clone());

@@ -9,8 +9,8 @@ use tasker_core::store::{Changed, RetryOrder};
 use tasker_core::task::TaskHead;
 use tasker_core::wire::WireTask;
 
-use super::locked::lock_task;
-use super::{Conn, now, save_tasks};
+use super::locked::{lock_task, save_tasks};
+use super::{Conn, now};
 use crate::batch::MAX_LIST;
 use crate::failure::Failure;
 use crate::rows::{TaskChange, int, seconds, stored};
@@ -52,7 +52,15 @@ pub(super) async fn retry(
     }
     // Not settled here, even if no time was given: its endpoints could not have answered yet.
     let due_at = task.wait_until.min(task.expires_at);
-    save_tasks(conn, vec![TaskChange::new(&task, Some(due_at))]).await?;
+    diesel::update(tasks::table.find(task.id))
+        .set((
+            tasks::wait_until.eq(stored(task.wait_until)),
+            tasks::expires_at.eq(stored(task.expires_at)),
+        ))
+        .execute(conn)
+        .await?;
+    let change = TaskChange::new(&task, Some(due_at)).settled(&task);
+    save_tasks(conn, vec![(task.id, change)]).await?;
     let count = u32::try_from(again.len()).unwrap_or(u32::MAX);
     Ok(Changed::Changed(task, count))
 }

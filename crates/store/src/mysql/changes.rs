@@ -1,45 +1,73 @@
 //! Many rows in one statement: a thousand reports must not be two thousand round trips, for which their
 //! tasks stay locked.
+//!
+//! The statements are kept, as those of [`super::among`] are: rows are cut into powers of two, so a
+//! connection keeps seven statements of each kind.
 
-use chrono::NaiveDateTime;
-use diesel::result::Error;
-use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use diesel::dsl::SqlTypeOf;
+use diesel::mysql::Mysql;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::result::{Error, QueryResult};
+use diesel_async::RunQueryDsl;
 
 use super::Conn;
-use super::literal::Literal;
 use crate::batch::parts;
-use crate::rows::{NewTaskRow, ResponseBody, ResponseRow, TaskChange};
+use crate::rows::{NewTaskRow, ResponseBody, ResponseRow};
 use crate::schema::{responses, tasks};
 
-/// Tasks in one statement.
-const MAX_TASKS: usize = 1_000;
+/// The most rows of one statement; the server keeps some 10 KiB for each.
+const MAX_ROWS: usize = 64;
 
-/// The most bytes of values that are written as text, which doubles them; heavier ones are sent as they
-/// are, since a statement must fit into `max_allowed_packet` (16 MiB by default).
-const TEXT_BYTES: usize = 4 << 20;
+/// A row that can be inserted.
+trait Row: Send + Sync {
+    const TABLE: &str;
 
-/// The columns of a row, and their values as text.
-macro_rules! columns {
-    ($row:ty: $first:ident $($other:ident)+) => {
-        impl $row {
-            const NAMES: &str = concat!(stringify!($first) $(, ", ", stringify!($other))+);
+    fn push_names(out: &mut AstPass<'_, '_, Mysql>);
 
-            fn values(&self, out: &mut String) {
-                self.$first.write(out);
-                $(out.push(',');
-                self.$other.write(out);)+
+    fn push_values<'b>(&'b self, out: &mut AstPass<'_, 'b, Mysql>) -> QueryResult<()>;
+}
+
+macro_rules! row {
+    ($row:ty, $table:ident: $first:ident $($other:ident)+) => {
+        impl Row for $row {
+            const TABLE: &str = stringify!($table);
+
+            fn push_names(out: &mut AstPass<'_, '_, Mysql>) {
+                out.push_sql(concat!(stringify!($first) $(, ", ", stringify!($other))+));
+            }
+
+            fn push_values<'b>(&'b self, out: &mut AstPass<'_, 'b, Mysql>) -> QueryResult<()> {
+                out.push_bind_param::<SqlTypeOf<$table::$first>, _>(&self.$first)?;
+                $(out.push_sql(",");
+                out.push_bind_param::<SqlTypeOf<$table::$other>, _>(&self.$other)?;)+
+                Ok(())
             }
         }
     };
 }
 
-columns!(NewTaskRow: uid client task_type identifier body_hash status audience run_policy timeout_s
+row!(NewTaskRow, tasks: uid client task_type identifier body_hash status audience run_policy timeout_s
     max_attempts retry_backoff_s retry_backoff_max_s wire endpoints expected received finished failed
     created_at wait_until expires_at publish_due_at publish_owner due_at);
 
-columns!(ResponseBody: task_id task_type endpoint state attempt final_attempt run expected presumed late
-    errnr errmsg payload progress_percent progress_note created_at received_at started_at finished_at
+row!(ResponseBody, responses: task_id task_type endpoint state attempt final_attempt run expected presumed
+    late errnr errmsg payload progress_percent progress_note created_at received_at started_at finished_at
     last_modified_at elapsed_ms ask_at retry_at);
+
+impl Row for ResponseRow {
+    const TABLE: &str = ResponseBody::TABLE;
+
+    fn push_names(out: &mut AstPass<'_, '_, Mysql>) {
+        out.push_sql("id, ");
+        ResponseBody::push_names(out);
+    }
+
+    fn push_values<'b>(&'b self, out: &mut AstPass<'_, 'b, Mysql>) -> QueryResult<()> {
+        out.push_bind_param::<SqlTypeOf<responses::id>, _>(&self.id)?;
+        out.push_sql(",");
+        self.body.push_values(out)
+    }
+}
 
 /// What a stored response takes over from the row that was to be inserted in its place.
 macro_rules! take_over {
@@ -55,42 +83,60 @@ const TAKE_OVER: &str = take_over!(state attempt final_attempt run expected pres
     payload progress_percent progress_note received_at started_at finished_at last_modified_at elapsed_ms
     ask_at retry_at);
 
-/// An INSERT of many rows.
-fn insertion<T>(
-    table: &str,
-    names: &str,
-    weight: usize,
-    rows: &[T],
-    values: impl Fn(&T, &mut String),
-) -> String {
-    let mut text = String::with_capacity(weight * 2 + 256);
-    text.push_str("INSERT INTO ");
-    text.push_str(table);
-    text.push_str(" (");
-    text.push_str(names);
-    text.push_str(") VALUES ");
-    for (i, row) in rows.iter().enumerate() {
-        text.push_str(if i > 0 { ",(" } else { "(" });
-        values(row, &mut text);
-        text.push(')');
+/// An INSERT of many rows, and what follows them.
+struct Insertion<'r, R> {
+    rows: &'r [R],
+    end: &'static str,
+}
+
+impl<R> QueryId for Insertion<'_, R> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<R: Row> QueryFragment<Mysql> for Insertion<'_, R> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Mysql>) -> QueryResult<()> {
+        out.push_sql("INSERT INTO ");
+        out.push_sql(R::TABLE);
+        out.push_sql(" (");
+        R::push_names(&mut out);
+        out.push_sql(") VALUES ");
+        for (i, row) in self.rows.iter().enumerate() {
+            out.push_sql(if i > 0 { ",(" } else { "(" });
+            row.push_values(&mut out)?;
+            out.push_sql(")");
+        }
+        out.push_sql(self.end);
+        Ok(())
     }
-    text
+}
+
+/// Cuts rows into powers of two.
+fn powers_of_two<R>(rows: &[R]) -> impl Iterator<Item = &[R]> {
+    let mut rest = rows;
+    std::iter::from_fn(move || {
+        let most = 1 << rest.len().checked_ilog2()?;
+        let (part, after) = rest.split_at(MAX_ROWS.min(most));
+        rest = after;
+        Some(part)
+    })
+}
+
+async fn insert<R: Row>(
+    conn: &mut Conn,
+    rows: &[R],
+    weight: impl Fn(&R) -> usize,
+    end: &'static str,
+) -> Result<(), Error> {
+    for part in parts(rows, MAX_ROWS, weight).flat_map(powers_of_two) {
+        Insertion { rows: part, end }.execute(conn).await?;
+    }
+    Ok(())
 }
 
 /// Inserts new tasks.
 pub(crate) async fn insert_tasks(conn: &mut Conn, rows: Vec<NewTaskRow>) -> Result<(), Error> {
-    for part in parts(&rows, NewTaskRow::COLUMNS, NewTaskRow::weight) {
-        let weight: usize = part.iter().map(NewTaskRow::weight).sum();
-        if weight > TEXT_BYTES {
-            let insert = diesel::insert_into(tasks::table).values(part);
-            insert.execute(conn).await?;
-        } else {
-            let (names, values) = (NewTaskRow::NAMES, NewTaskRow::values);
-            let text = insertion("tasks", names, weight, part, values);
-            conn.batch_execute(&text).await?;
-        }
-    }
-    Ok(())
+    insert(conn, &rows, NewTaskRow::weight, "").await
 }
 
 /// Inserts new responses.
@@ -98,81 +144,25 @@ pub(crate) async fn insert_responses(
     conn: &mut Conn,
     rows: Vec<ResponseBody>,
 ) -> Result<(), Error> {
-    for part in parts(&rows, ResponseBody::COLUMNS, ResponseBody::weight) {
-        let weight: usize = part.iter().map(ResponseBody::weight).sum();
-        if weight > TEXT_BYTES {
-            let insert = diesel::insert_into(responses::table).values(part);
-            insert.execute(conn).await?;
-        } else {
-            let (names, values) = (ResponseBody::NAMES, ResponseBody::values);
-            let text = insertion("responses", names, weight, part, values);
-            conn.batch_execute(&text).await?;
-        }
-    }
-    Ok(())
+    insert(conn, &rows, ResponseBody::weight, "").await
 }
 
 /// Writes rows back that exist and whose tasks are locked.
 pub(crate) async fn save_responses(conn: &mut Conn, rows: Vec<ResponseRow>) -> Result<(), Error> {
-    let names = format!("id, {}", ResponseBody::NAMES);
-    // Replies of 256 KiB at most: no row is too heavy to be doubled.
-    let weight = |row: &ResponseRow| row.body.weight() * 2;
-    for part in parts(&rows, ResponseBody::COLUMNS + 1, weight) {
-        let bytes = part.iter().map(|row| row.body.weight()).sum();
-        let mut text = insertion("responses", &names, bytes, part, |row, out| {
-            row.id.write(out);
-            out.push(',');
-            row.body.values(out);
-        });
-        text.push_str(TAKE_OVER);
-        conn.batch_execute(&text).await?;
+    insert(conn, &rows, |row| row.body.weight(), TAKE_OVER).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_cut_into_powers_of_two() {
+        let rows: Vec<usize> = (0..203).collect();
+        let parts: Vec<&[usize]> = powers_of_two(&rows).collect();
+        let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+        assert_eq!(lengths, [64, 64, 64, 8, 2, 1]);
+        assert_eq!(parts.concat(), rows);
+        assert!(powers_of_two::<usize>(&[]).next().is_none());
     }
-    Ok(())
-}
-
-/// Writes back what changed of locked tasks.
-pub(crate) async fn save_tasks(conn: &mut Conn, changes: Vec<TaskChange>) -> Result<(), Error> {
-    for part in changes.chunks(MAX_TASKS) {
-        conn.batch_execute(&statement(part)).await?;
-    }
-    Ok(())
-}
-
-/// Numbers and times only, so that they may stand in the text.
-fn statement(changes: &[TaskChange]) -> String {
-    let rows: Vec<String> = changes.iter().map(row).collect();
-    // In this order: each row of the list looks its task up by its number.
-    format!(
-        "UPDATE ({}) AS changed STRAIGHT_JOIN tasks ON tasks.id = changed.id SET \
-         tasks.status = changed.status, tasks.expected = changed.expected, \
-         tasks.received = changed.received, tasks.finished = changed.finished, \
-         tasks.failed = changed.failed, tasks.wait_until = changed.wait_until, \
-         tasks.expires_at = changed.expires_at, tasks.settled_at = changed.settled_at, \
-         tasks.due_at = changed.due_at",
-        rows.join(" UNION ALL ")
-    )
-}
-
-fn row(change: &TaskChange) -> String {
-    let time = |at: NaiveDateTime| {
-        let mut text = String::new();
-        at.write(&mut text);
-        text
-    };
-    let maybe =
-        |at: Option<NaiveDateTime>| at.map_or_else(|| "CAST(NULL AS DATETIME(6))".to_owned(), time);
-    format!(
-        "SELECT {} AS id, {} AS status, {} AS expected, {} AS received, {} AS finished, \
-         {} AS failed, {} AS wait_until, {} AS expires_at, {} AS settled_at, {} AS due_at",
-        change.id,
-        change.status,
-        change.expected,
-        change.received,
-        change.finished,
-        change.failed,
-        time(change.wait_until),
-        time(change.expires_at),
-        maybe(change.settled_at),
-        maybe(change.due_at),
-    )
 }

@@ -1,9 +1,8 @@
 //! MySQL and MariaDB: the connection, its settings, and the statements that differ.
 
+mod among;
 mod changes;
-mod literal;
 
-use std::collections::BTreeSet;
 use std::sync::Once;
 use std::time::Duration;
 
@@ -12,7 +11,9 @@ use diesel::dsl::sql;
 use diesel::sql_types::{Text, Timestamp};
 use diesel::{ConnectionError, ExpressionMethods, QueryDsl, SelectableHelper};
 use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
-use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig};
+use diesel_async::pooled_connection::{
+    AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
+};
 use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncMysqlConnection, RunQueryDsl,
     SimpleAsyncConnection,
@@ -25,8 +26,8 @@ use crate::options::{OpenError, StoreOptions};
 use crate::rows::ResponseRow;
 use crate::schema::{purged_tasks, responses};
 
-pub(crate) use changes::{insert_responses, insert_tasks, save_responses, save_tasks};
-pub(crate) use literal::Condition;
+pub(crate) use among::Among;
+pub(crate) use changes::{insert_responses, insert_tasks, save_responses};
 
 /// A connection.
 pub(crate) type Conn = AsyncMysqlConnection;
@@ -45,20 +46,31 @@ macro_rules! lock_what_is_free {
     };
 }
 
-/// Whether an endpoint was silent up to a time for longer than its task may run.
-macro_rules! was_silent_since {
-    ($time:expr) => {
-        diesel::dsl::sql::<diesel::sql_types::Bool>(
-            "TIMESTAMPADD(SECOND, tasks.timeout_s, endpoints.last_seen_at) <= ",
-        )
-        .bind::<diesel::sql_types::Timestamp, _>($time)
+/// When a task would have timed out that began when its endpoint was last heard of.
+macro_rules! end_of_timeout {
+    () => {
+        "TIMESTAMPADD(SECOND, tasks.timeout_s, endpoints.last_seen_at)"
     };
 }
 
-/// Whether a column has one of these values: they stand in the text, see [`literal`].
+/// Joins in the order of the text.
+macro_rules! then {
+    () => {
+        "STRAIGHT_JOIN"
+    };
+}
+
+/// Reads a table by this index only.
+macro_rules! by_index {
+    ($name:literal) => {
+        concat!("FORCE INDEX (", $name, ")")
+    };
+}
+
+/// Whether a column has one of these values.
 macro_rules! among {
     ($table:ident.$column:ident, $values:expr) => {
-        $crate::mysql::Condition::among(
+        $crate::mysql::Among::new(
             concat!(stringify!($table), ".", stringify!($column)),
             $values,
         )
@@ -76,6 +88,8 @@ impl Pools {
         let statement_timeout = options.statement_timeout;
         let verbose = options.verbose;
         let mut config = ManagerConfig::default();
+        // Whether a connection is alive shows when its transaction begins, see the ledger's door.
+        config.recycling_method = RecyclingMethod::Fast;
         config.custom_setup = Box::new(move |url| {
             let url = url.to_owned();
             Box::pin(async move {
@@ -168,19 +182,13 @@ pub(crate) async fn now(conn: &mut Conn) -> Result<DateTime<Utc>, Failure> {
     Ok(crate::clock::read(now.and_utc()))
 }
 
-/// Rows of `responses` by task and endpoints. One pair is one look-up in the unique index; a product of
-/// two lists would be as many look-ups as their lengths multiplied.
+/// Rows of `responses` by task and endpoint.
 pub(crate) async fn load_responses(
     conn: &mut Conn,
-    pairs: &[(TaskId, BTreeSet<&str>)],
+    pairs: &[(TaskId, &str)],
 ) -> Result<Vec<ResponseRow>, diesel::result::Error> {
-    let any = pairs.iter().map(|(task, endpoints)| {
-        let among = Condition::among("responses.endpoint", endpoints);
-        format!("(responses.task_id = {task} AND {})", among.0)
-    });
-    let any: Vec<String> = any.collect();
     responses::table
-        .filter(Condition(format!("({})", any.join(" OR "))))
+        .filter(among::Pairs(pairs))
         .select(ResponseRow::as_select())
         .load(conn)
         .await

@@ -4,7 +4,7 @@ mod response;
 mod task;
 
 pub(crate) use response::{EndpointRow, ResponseBody, ResponseRow};
-pub(crate) use task::{HeadRow, NewTaskRow, StoredRow, TaskChange};
+pub(crate) use task::{Due, HeadRow, NewTaskRow, StoredRow, TaskChange};
 
 use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
 use uuid::Uuid;

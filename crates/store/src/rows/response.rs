@@ -45,9 +45,6 @@ pub(crate) struct ResponseBody {
 }
 
 impl ResponseBody {
-    /// How many columns it has: placeholders in a statement.
-    pub(crate) const COLUMNS: usize = 23;
-
     /// A row of which nothing has been heard yet.
     pub(crate) fn waiting(
         task: &TaskHead,

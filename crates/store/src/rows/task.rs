@@ -125,37 +125,51 @@ impl StoredRow {
     }
 }
 
-/// What operations change of a stored task.
-#[derive(Debug, AsChangeset)]
-#[diesel(table_name = tasks, treat_none_as_null = true)]
+/// What operations change of a stored task, its life span excepted. Tasks that change alike are written
+/// together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TaskChange {
-    #[diesel(skip_update)]
-    pub id: i64,
     pub status: i16,
     pub expected: i32,
     pub received: i32,
     pub finished: i32,
     pub failed: i32,
-    pub wait_until: NaiveDateTime,
-    pub expires_at: NaiveDateTime,
-    pub settled_at: Option<NaiveDateTime>,
-    pub due_at: Option<NaiveDateTime>,
+    /// `None`: as it is.
+    pub settled_at: Option<Option<NaiveDateTime>>,
+    pub due: Due,
+}
+
+/// The next deadline that the scheduler acts on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Due {
+    Never,
+    WaitUntil,
+    ExpiresAt,
 }
 
 impl TaskChange {
-    /// The task as it shall be. `due_at`: the next deadline that the scheduler acts on.
+    /// The task as it shall be. `due_at`: its next deadline. When it was settled stays as it is.
     pub(crate) fn new(task: &TaskHead, due_at: Option<DateTime<Utc>>) -> Self {
         Self {
-            id: task.id,
             status: task.status.code(),
             expected: int(task.counts.expected),
             received: int(task.counts.received),
             finished: int(task.counts.finished),
             failed: int(task.counts.failed),
-            wait_until: stored(task.wait_until),
-            expires_at: stored(task.expires_at),
-            settled_at: task.settled_at.map(stored),
-            due_at: due_at.map(stored),
+            settled_at: None,
+            due: match due_at {
+                None => Due::Never,
+                Some(at) if at == task.wait_until => Due::WaitUntil,
+                Some(_) => Due::ExpiresAt,
+            },
+        }
+    }
+
+    /// The same, and when the task was settled changes, too.
+    pub(crate) fn settled(self, task: &TaskHead) -> Self {
+        Self {
+            settled_at: Some(task.settled_at.map(stored)),
+            ..self
         }
     }
 }
@@ -191,9 +205,6 @@ pub(crate) struct NewTaskRow {
 }
 
 impl NewTaskRow {
-    /// How many columns it has: placeholders in a statement.
-    pub(crate) const COLUMNS: usize = 24;
-
     /// About how many bytes it adds to a statement.
     pub(crate) fn weight(&self) -> usize {
         self.wire.len() + self.endpoints.as_ref().map_or(0, Vec::len) + 1024

@@ -4,7 +4,6 @@
 //! within a process; between processes `busy_timeout` does. The database's clock is the host's: the
 //! file and the process are on the same machine.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use tasker_core::id::TaskId;
 use crate::batch::parts;
 use crate::failure::Failure;
 use crate::options::{OpenError, StoreOptions};
-use crate::rows::{NewTaskRow, ResponseBody, ResponseRow, TaskChange};
+use crate::rows::{NewTaskRow, ResponseBody, ResponseRow};
 use crate::schema::{purged_tasks, responses, tasks};
 
 /// A connection.
@@ -43,14 +42,24 @@ macro_rules! lock_what_is_free {
     };
 }
 
-/// Whether an endpoint was silent up to a time for longer than its task may run.
-macro_rules! was_silent_since {
-    ($time:expr) => {
-        diesel::dsl::sql::<diesel::sql_types::Bool>(
-            "strftime('%Y-%m-%d %H:%M:%f', endpoints.last_seen_at, \
-             '+' || tasks.timeout_s || ' seconds') <= ",
-        )
-        .bind::<diesel::sql_types::Timestamp, _>($time)
+/// When a task would have timed out that began when its endpoint was last heard of.
+macro_rules! end_of_timeout {
+    () => {
+        "strftime('%Y-%m-%d %H:%M:%f', endpoints.last_seen_at, '+' || tasks.timeout_s || ' seconds')"
+    };
+}
+
+/// Joins in the order of the text.
+macro_rules! then {
+    () => {
+        "CROSS JOIN"
+    };
+}
+
+/// Reads a table by this index only.
+macro_rules! by_index {
+    ($name:literal) => {
+        concat!("INDEXED BY ", $name)
     };
 }
 
@@ -66,6 +75,8 @@ pub(crate) mod ledger;
 
 /// How long a transaction waits for one of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The most rows of one INSERT: 24 placeholders each, of 32,766.
+const MAX_ROWS: usize = 1_000;
 /// More readers than this never wait for each other on one host.
 const MAX_READERS: usize = 4;
 
@@ -150,21 +161,19 @@ pub(crate) async fn now(conn: &mut Conn) -> Result<DateTime<Utc>, Failure> {
     Ok(crate::clock::read(Utc::now()))
 }
 
-/// Rows of `responses` by task and endpoints.
+/// Rows of `responses` by task and endpoint.
 pub(crate) async fn load_responses(
     conn: &mut Conn,
-    pairs: &[(TaskId, BTreeSet<&str>)],
+    pairs: &[(TaskId, &str)],
 ) -> Result<Vec<ResponseRow>, diesel::result::Error> {
     let mut query = responses::table
         .select(ResponseRow::as_select())
         .into_boxed();
-    for (task, endpoints) in pairs {
-        let names: Vec<&str> = endpoints.iter().copied().collect();
-        query = query.or_filter(
-            responses::task_id
-                .eq(*task)
-                .and(responses::endpoint.eq_any(names)),
-        );
+    for (task, endpoint) in pairs {
+        let is_pair = responses::task_id
+            .eq(*task)
+            .and(responses::endpoint.eq(*endpoint));
+        query = query.or_filter(is_pair);
     }
     diesel_async::RunQueryDsl::load(query, conn).await
 }
@@ -174,7 +183,7 @@ pub(crate) async fn insert_tasks(
     rows: Vec<NewTaskRow>,
 ) -> Result<(), diesel::result::Error> {
     conn.spawn_blocking(move |conn| {
-        for part in parts(&rows, NewTaskRow::COLUMNS, NewTaskRow::weight) {
+        for part in parts(&rows, MAX_ROWS, NewTaskRow::weight) {
             insert(conn, diesel::insert_into(tasks::table).values(part))?;
         }
         Ok(())
@@ -187,7 +196,7 @@ pub(crate) async fn insert_responses(
     rows: Vec<ResponseBody>,
 ) -> Result<(), diesel::result::Error> {
     conn.spawn_blocking(move |conn| {
-        for part in parts(&rows, ResponseBody::COLUMNS, ResponseBody::weight) {
+        for part in parts(&rows, MAX_ROWS, ResponseBody::weight) {
             insert(conn, diesel::insert_into(responses::table).values(part))?;
         }
         Ok(())
@@ -204,21 +213,6 @@ pub(crate) async fn save_responses(
         for row in &rows {
             let one = responses::table.find(row.id);
             diesel::RunQueryDsl::execute(diesel::update(one).set(&row.body), conn)?;
-        }
-        Ok(())
-    })
-    .await
-}
-
-/// Writes back what changed of tasks.
-pub(crate) async fn save_tasks(
-    conn: &mut Conn,
-    changes: Vec<TaskChange>,
-) -> Result<(), diesel::result::Error> {
-    conn.spawn_blocking(move |conn| {
-        for change in &changes {
-            let one = tasks::table.find(change.id);
-            diesel::RunQueryDsl::execute(diesel::update(one).set(change), conn)?;
         }
         Ok(())
     })
