@@ -298,18 +298,7 @@ async fn settle(
 }
 
 fn received(claimed: &Claimed) -> Report {
-    Report {
-        uid: claimed.uid,
-        attempt: claimed.attempt,
-        run: 0,
-        state: ResponseState::Received,
-        errnr: None,
-        errmsg: None,
-        payload: None,
-        progress: None,
-        elapsed_ms: None,
-        age_ms: 0,
-    }
+    Report::plain(claimed.uid, claimed.attempt, 0, ResponseState::Received)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is over with it")]

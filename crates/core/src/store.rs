@@ -97,7 +97,7 @@ pub struct TaskFilter {
 }
 
 /// A page of responses, by id.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct ResponseFilter {
     /// Only in this state.
     pub state: Option<ResponseState>,
@@ -122,6 +122,17 @@ pub struct Tally {
     pub late: u32,
     /// Expected responses that are not finished, by endpoint, as many as were asked for.
     pub missing: Vec<Missing>,
+}
+
+/// How a task stands, all of it at one moment.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// The task.
+    pub head: TaskHead,
+    /// A page of its responses.
+    pub responses: Vec<TaskResponse>,
+    /// How all of them stand.
+    pub tally: Tally,
 }
 
 /// What to try again.
@@ -292,6 +303,9 @@ pub trait Store: Send + Sync + 'static {
         identifier: &Identifier,
     ) -> Result<Option<Task>, StoreError>;
 
+    /// Everything small of a task; `None`: there is no such task (any more).
+    async fn head(&self, task: TaskId) -> Result<Option<TaskHead>, StoreError>;
+
     /// A page of tasks, newest first.
     async fn tasks(&self, filter: TaskFilter) -> Result<Vec<TaskHead>, StoreError>;
 
@@ -302,8 +316,14 @@ pub trait Store: Send + Sync + 'static {
         filter: ResponseFilter,
     ) -> Result<Vec<TaskResponse>, StoreError>;
 
-    /// How a task's responses stand, with at most `missing` of those that are missing.
-    async fn tally(&self, task: TaskId, missing: u32) -> Result<Tally, StoreError>;
+    /// How a task stands: a page of its responses, and their tally with at most `missing` of those that
+    /// are missing. `None`: there is no such task (any more).
+    async fn standing(
+        &self,
+        task: TaskId,
+        page: ResponseFilter,
+        missing: u32,
+    ) -> Result<Option<Standing>, StoreError>;
 
     /// Cancels a task: CANCELLED, its cancel due to be published by `owner`'s relay, its open rows
     /// due to be asked. Cancelling twice changes nothing. Illegal once DONE.

@@ -167,16 +167,9 @@ fn an_endpoint_cannot_report_what_the_ledger_decides() {
     let mut batch = ReportBatch::parse(file.as_bytes()).unwrap();
     let payload = format!("\"{}\"", "a".repeat(MAX_REPLY_BYTES));
     batch.reports.push(Report {
-        uid: TaskUid::mint(),
-        attempt: 1,
-        run: 1,
-        state: ResponseState::Succeeded,
         errnr: Some(0),
-        errmsg: None,
         payload: Some(RawValue::from_string(payload).unwrap()),
-        progress: None,
-        elapsed_ms: None,
-        age_ms: 0,
+        ..Report::plain(TaskUid::mint(), 1, 1, ResponseState::Succeeded)
     });
     assert!(ReportBatch::parse(&batch.encode()).is_err());
 }

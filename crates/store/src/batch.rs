@@ -3,6 +3,10 @@
 /// MySQL allows 65,535 placeholders, SQLite 32,766; a list of names or numbers stays well below.
 pub(crate) const MAX_LIST: usize = 5_000;
 
+/// The longest list of a statement that a connection keeps; longer ones are rare, and the server would
+/// hold on to them.
+pub(crate) const MAX_KEPT: usize = 1024;
+
 /// How many rows an operation takes that was asked to take at most `limit`.
 pub(crate) fn at_most(limit: u32) -> usize {
     MAX_LIST.min(limit as usize)

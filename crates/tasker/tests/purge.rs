@@ -170,16 +170,10 @@ fn backdating(ago: impl Fn(&str) -> String, list: &str) -> String {
 fn outcome(uid: TaskUid) -> Report {
     let reply = "{\"out\":\n 2.0}".to_owned();
     Report {
-        uid,
-        attempt: 1,
-        run: 1,
-        state: ResponseState::Succeeded,
         errnr: Some(0),
-        errmsg: None,
         payload: Some(serde_json::value::RawValue::from_string(reply).unwrap()),
-        progress: None,
         elapsed_ms: Some(5),
-        age_ms: 0,
+        ..Report::plain(uid, 1, 1, ResponseState::Succeeded)
     }
 }
 

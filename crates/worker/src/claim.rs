@@ -219,15 +219,8 @@ pub(crate) fn expired(at: DateTime<Utc>) -> String {
 /// The report of a task that was cancelled before it came; `attempt` 0 if it has not come at all.
 pub(crate) fn cancelled(uid: TaskUid, attempt: u32) -> Report {
     Report {
-        uid,
-        attempt,
-        run: 0,
-        state: ResponseState::Cancelled,
         errnr: Some(errnr::CANCELLED),
         errmsg: errnr::meaning(errnr::CANCELLED).map(str::to_owned),
-        payload: None,
-        progress: None,
-        elapsed_ms: None,
-        age_ms: 0,
+        ..Report::plain(uid, attempt, 0, ResponseState::Cancelled)
     }
 }

@@ -219,32 +219,20 @@ async fn build(shared: &Shared, chosen: &[Chosen]) -> Result<Vec<Report>, Journa
 
 fn of_end(end: End, known: &Known) -> Report {
     Report {
-        uid: end.uid,
-        attempt: end.attempt,
-        run: end.run,
-        state: end.state,
         errnr: Some(end.errnr),
         errmsg: end.errmsg,
         payload: end.payload,
-        progress: None,
         elapsed_ms: end.elapsed_ms,
         age_ms: millis(known.since.elapsed()),
+        ..Report::plain(end.uid, end.attempt, end.run, end.state)
     }
 }
 
 fn of_known(shared: &Shared, uid: TaskUid, known: &Known) -> Report {
     let age = known.since.elapsed();
     let plain = Report {
-        uid,
-        attempt: known.attempt,
-        run: known.run,
-        state: ResponseState::Received,
-        errnr: None,
-        errmsg: None,
-        payload: None,
-        progress: None,
-        elapsed_ms: None,
         age_ms: millis(age),
+        ..Report::plain(uid, known.attempt, known.run, ResponseState::Received)
     };
     match known.phase {
         Phase::Started => Report {

@@ -101,15 +101,8 @@ fn refusal(entry: &Entry, me: Me<'_>) -> Option<Refusal> {
 /// The report of a task that is not run.
 pub(crate) fn rejected(uid: TaskUid, attempt: u32, refusal: Refusal) -> Report {
     Report {
-        uid,
-        attempt,
-        run: 0,
-        state: ResponseState::Rejected,
         errnr: Some(refusal.errnr),
         errmsg: Some(crate::outcome::cut_errmsg(refusal.errmsg)),
-        payload: None,
-        progress: None,
-        elapsed_ms: None,
-        age_ms: 0,
+        ..Report::plain(uid, attempt, 0, ResponseState::Rejected)
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use tasker_core::Client;
+use tasker_core::TaskId;
 use tasker_core::store::{ResponseFilter, TaskFilter};
 use tasker_core::task::Task;
 use tokio::time::timeout;
@@ -39,12 +40,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(crate) async fn show(req: HttpRequest, desk: web::Data<Desk>) -> Result<HttpResponse, Problem> {
     let query = Query::read(&req, &["wait"])?;
     let wait = query.bounded("wait", MAX_WAIT_S)?.unwrap_or(0);
-    let mut task = desk.task(&req).await?;
+    let task = desk.task(&req).await?;
     if wait > 0 && !task.head.status.is_settled() {
         wait_until_settled(&desk, &task, Duration::from_secs(wait.into())).await?;
-        task = desk.task(&req).await?;
     }
-    Ok(HttpResponse::Ok().json(answer(&desk, &task).await?))
+    Ok(HttpResponse::Ok().json(answer(&desk, task).await?))
 }
 
 /// Waits until a task is settled, for at most `span`. With too many waiters, not at all.
@@ -61,61 +61,55 @@ async fn wait_until_settled(
     loop {
         // Made before the look, so that what is settled in between is not missed.
         let woken = ticket.woken();
-        if is_settled(desk, task).await? {
+        if is_settled(desk, task.head.id).await? {
             return Ok(());
         }
         let left = deadline.saturating_duration_since(Instant::now());
         let pause = timeout(left.min(LOOK_EVERY), woken);
-        if left.is_zero() || desk.stopping.run_until_cancelled(pause).await.is_none() {
-            return Ok(());
+        match desk.stopping.run_until_cancelled(pause).await {
+            // Time for another look.
+            Some(Err(_)) if !left.is_zero() => {}
+            // Woken because it is settled, or over.
+            _ => return Ok(()),
         }
     }
 }
 
 /// A look at the task's row alone, without its list and payload.
-async fn is_settled(desk: &web::Data<Desk>, task: &Task) -> Result<bool, Problem> {
-    let filter = TaskFilter {
-        client: task.head.client.clone(),
-        task_type: task.head.task_type.clone(),
-        status: None,
-        before: task.head.id.checked_add(1),
-        limit: 1,
-    };
-    let heads = desk
-        .ledger(|store| async move { store.tasks(filter).await })
-        .await?;
-    let head = heads.first().filter(|head| head.id == task.head.id);
-    head.map(|head| head.status.is_settled())
+async fn is_settled(desk: &web::Data<Desk>, task: TaskId) -> Result<bool, Problem> {
+    let head = desk.ledger(|store| async move { store.head(task).await });
+    head.await?
+        .map(|head| head.status.is_settled())
         .ok_or_else(unknown_task)
 }
 
-/// The whole answer. The task was read first: if it says DONE, its rows do too.
-async fn answer(desk: &web::Data<Desk>, task: &Task) -> Result<Answer, Problem> {
+/// The whole answer, as the task stands now.
+async fn answer(desk: &web::Data<Desk>, mut task: Task) -> Result<Answer, Problem> {
     let id = task.head.id;
-    let filter = ResponseFilter {
+    let page = ResponseFilter {
         received_only: true,
         limit: MAX_ROWS + 1,
         ..ResponseFilter::default()
     };
-    let (mut rows, tally) = desk
-        .ledger(|store| async move {
-            let rows = store.responses(id, filter).await?;
-            Ok((rows, store.tally(id, MAX_REASONS).await?))
-        })
+    let standing = desk
+        .ledger(|store| async move { store.standing(id, page, MAX_REASONS).await })
         .await?;
+    let standing = standing.ok_or_else(unknown_task)?;
+    task.head = standing.head;
+    let mut rows = standing.responses;
     let is_more = rows.len() > MAX_ROWS as usize;
     rows.truncate(MAX_ROWS as usize);
     let rest = rows.last().filter(|_| is_more).map(|last| {
-        let after = cursor(&list_of(task), last.id);
-        format!("{}/responses?received=true&cursor={after}", location(task))
+        let after = cursor(&list_of(&task), last.id);
+        format!("{}/responses?received=true&cursor={after}", location(&task))
     });
     let rows = rows.into_iter().map(ResponseJson::of);
     let corrupt = |error| Problem::of_store(&error);
     Ok(Answer {
-        task: TaskJson::of(task).map_err(corrupt)?,
+        task: TaskJson::of(&task).map_err(corrupt)?,
         task_response_list: rows.collect::<Result<_, _>>().map_err(corrupt)?,
         responses: rest,
-        summary: Summary::of(&task.head, &tally, &desk.settings.timing),
+        summary: Summary::of(&task.head, &standing.tally, &desk.settings.timing),
     })
 }
 

@@ -11,18 +11,7 @@ fn batch(endpoint: &str, reports: usize, says_hello: bool) -> ReportBatch {
         JournalUid::mint(),
         BootId::mint(),
     );
-    let report = Report {
-        uid: TaskUid::mint(),
-        attempt: 1,
-        run: 0,
-        state: ResponseState::Received,
-        errnr: None,
-        errmsg: None,
-        payload: None,
-        progress: None,
-        elapsed_ms: None,
-        age_ms: 0,
-    };
+    let report = Report::plain(TaskUid::mint(), 1, 0, ResponseState::Received);
     batch.reports = vec![report; reports];
     batch.hello = says_hello.then(|| Hello {
         version: "1".into(),

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use tasker_core::purge::{PurgeOrder, Purgeable, Retention};
 use tasker_core::store::{
     Arrived, Ask, Changed, Created, Endpoint, HelloAnswer, Recorded, ResponseFilter, RetryOrder,
-    Store, StoreError, Tally, TaskFilter, WorkerSign,
+    Standing, Store, StoreError, TaskFilter, WorkerSign,
 };
 use tasker_core::task::{NewTask, Task, TaskHead, TaskResponse};
 use tasker_core::{Client, Identifier, ProcessId, TaskId, TaskStatus, TaskType, TaskUid};
@@ -92,6 +92,9 @@ impl Store for FaultyStore {
     ) -> Result<Option<Task>, StoreError> {
         self.there()?.task(client, task_type, identifier).await
     }
+    async fn head(&self, task: TaskId) -> Result<Option<TaskHead>, StoreError> {
+        self.there()?.head(task).await
+    }
     async fn tasks(&self, filter: TaskFilter) -> Result<Vec<TaskHead>, StoreError> {
         self.there()?.tasks(filter).await
     }
@@ -102,8 +105,13 @@ impl Store for FaultyStore {
     ) -> Result<Vec<TaskResponse>, StoreError> {
         self.there()?.responses(task, filter).await
     }
-    async fn tally(&self, task: TaskId, missing: u32) -> Result<Tally, StoreError> {
-        self.there()?.tally(task, missing).await
+    async fn standing(
+        &self,
+        task: TaskId,
+        page: ResponseFilter,
+        missing: u32,
+    ) -> Result<Option<Standing>, StoreError> {
+        self.there()?.standing(task, page, missing).await
     }
     async fn cancel(&self, task: TaskId, owner: ProcessId) -> Result<Changed, StoreError> {
         self.there()?.cancel(task, owner).await

@@ -27,17 +27,11 @@ pub(crate) struct Worker<'a> {
 pub(crate) fn report(uid: TaskUid, attempt: u32, run: u32, state: ResponseState) -> Report {
     let is_finished = state.is_finished();
     Report {
-        uid,
-        attempt,
-        run,
-        state,
         errnr: is_finished.then(|| i32::from(state != ResponseState::Succeeded)),
-        errmsg: None,
         payload: (state == ResponseState::Succeeded)
             .then(|| RawValue::from_string(r#"{"done" : 1.0}"#.into()).unwrap()),
-        progress: None,
         elapsed_ms: is_finished.then_some(5),
-        age_ms: 0,
+        ..Report::plain(uid, attempt, run, state)
     }
 }
 

@@ -51,6 +51,25 @@ pub struct Report {
     pub age_ms: u64,
 }
 
+impl Report {
+    /// A report that became so just now and says nothing more than its state.
+    #[must_use]
+    pub const fn plain(uid: TaskUid, attempt: u32, run: u32, state: ResponseState) -> Self {
+        Self {
+            uid,
+            attempt,
+            run,
+            state,
+            errnr: None,
+            errmsg: None,
+            payload: None,
+            progress: None,
+            elapsed_ms: None,
+            age_ms: 0,
+        }
+    }
+}
+
 /// A worker's first words after every start and reconnect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {

@@ -1,22 +1,21 @@
-"""The client's side: keeps each task, durably, then broadcasts it to the subscribers.
+"""The client's side: posts tasks to the front, over connections that stay open.
 
-Prints one JSON document: tasks a second from the first task to the last result of all subscribers,
-and how long a task takes from before its row is written until its last result, at a steady rate.
-The times of results are taken by the database before it commits them.
+Prints one JSON document: tasks a second from the first POST to the last result of all subscribers,
+and how long a task takes from before its POST until its last result, at a steady rate. The times of
+results are taken by the database before it commits them.
 """
 
 import argparse
+import http.client
 import json
+import socket
 import subprocess
 import sys
 import threading
 import time
-import uuid
 from pathlib import Path
 
-import amqp
-
-from app import database, perform
+from app import database
 
 TABLES = (
     "CREATE OR REPLACE TABLE tasks (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,"
@@ -27,20 +26,18 @@ TABLES = (
     " payload MEDIUMBLOB NOT NULL, done_at DATETIME(6) NOT NULL,"
     " UNIQUE KEY (task_id, subscriber)) ENGINE = InnoDB",
 )
-PAYLOAD = json.dumps({"text": "x" * 488})
+BODY = json.dumps({"payload": {"text": "x" * 488}})
 
 
-def post(session):
+def post(front):
     """One task; its number, and when it was asked for."""
     asked = time.time()
-    with session.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO tasks (uid, payload, created_at) VALUES (%s, %s, NOW(6))",
-            (uuid.uuid4().bytes, PAYLOAD),
-        )
-        number = cursor.lastrowid
-    perform.apply_async((number, PAYLOAD))
-    return number, asked
+    front.request("POST", "/tasks", BODY, {"Content-Type": "application/json"})
+    answer = front.getresponse()
+    told = json.loads(answer.read())
+    if answer.status != 201:
+        raise RuntimeError(f"the front answered {answer.status}")
+    return told["number"], asked
 
 
 def results(session, first):
@@ -71,12 +68,12 @@ def wait(session, first, count, seconds):
     return True
 
 
-def flood(session, seconds, threads, subscribers):
+def flood(session, connect, seconds, threads, subscribers):
     """Tasks a second, posted as fast as the clients can."""
     posted = []
 
     def client():
-        own = database()
+        own = connect()
         while time.time() < end:
             posted.append(post(own))
 
@@ -93,13 +90,13 @@ def flood(session, seconds, threads, subscribers):
     return len(posted) / (max(last_results(session, first).values()) - begun)
 
 
-def steady(session, rate, seconds, subscribers):
+def steady(session, front, rate, seconds, subscribers):
     """The times of tasks at a steady rate, in milliseconds, sorted."""
     posted = []
     begun = time.time()
     while len(posted) < rate * seconds:
         time.sleep(max(0.0, begun + len(posted) / rate - time.time()))
-        posted.append(post(session))
+        posted.append(post(front))
     first = posted[0][0]
     if not wait(session, first, len(posted) * subscribers, 60):
         return None
@@ -111,7 +108,9 @@ def main():
     options = argparse.ArgumentParser()
     options.add_argument("--subscribers", type=int, default=10)
     options.add_argument("--seconds", type=int, default=10)
-    options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--clients", type=int, default=8)
+    options.add_argument("--processes", type=int, default=1)
+    options.add_argument("--threads", type=int, default=8)
     options.add_argument("--rate", type=int, default=10)
     options.add_argument("--steady-seconds", type=int, default=30)
     args = options.parse_args()
@@ -126,20 +125,35 @@ def main():
         subprocess.Popen([*command, f"s{number}@%h"], stdout=sys.stderr)
         for number in range(args.subscribers)
     ]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    command = [celery.with_name("gunicorn"), "front:app", "-b", f"127.0.0.1:{port}"]
+    # Threads keep connections open, as tasker does; more processes share the cores with the rest.
+    command += ["-w", str(args.processes), "-k", "gthread", "--threads", str(args.threads)]
+    command += ["--keep-alive", "300"]
+    workers.append(subprocess.Popen([*command, "--log-level", "error"], stdout=sys.stderr))
+
+    def connect():
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
     try:
+        front = connect()
         # A broadcast reaches whoever listens at that moment: all do when one comes back in full.
         end = time.time() + 120
         while True:
             try:
-                first, _ = post(session)
+                first, _ = post(front)
                 if wait(session, first, args.subscribers, 2):
                     break
-            except amqp.NotFound:  # The exchange is the subscribers' own.
+            # The front is not there yet, nor the exchange, which is the subscribers' own.
+            except (OSError, ValueError, RuntimeError, http.client.HTTPException):
+                front = connect()
                 time.sleep(0.5)
             if time.time() > end:
                 sys.exit("the subscribers do not listen")
-        rate = flood(session, args.seconds, args.threads, args.subscribers)
-        times = steady(session, args.rate, args.steady_seconds, args.subscribers)
+        rate = flood(session, connect, args.seconds, args.clients, args.subscribers)
+        times = steady(session, front, args.rate, args.steady_seconds, args.subscribers)
     finally:
         for worker in workers:
             worker.terminate()

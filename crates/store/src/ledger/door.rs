@@ -218,8 +218,6 @@ pub(crate) fn log_statement(event: InstrumentationEvent<'_>) {
     if let InstrumentationEvent::FinishQuery { query, error, .. } = event {
         let text = query.to_string();
         let sql = text.split(" -- binds: ").next().unwrap_or_default();
-        // What a statement carries in its text begins with its first literal.
-        let sql = sql.split("X'").next().unwrap_or_default();
         let sql: String = sql.chars().take(500).collect();
         tracing::debug!(target: "tasker_store::sql", failed = error.is_some(), "{sql}");
     }

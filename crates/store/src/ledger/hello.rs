@@ -4,16 +4,18 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use diesel::sql_types::{Binary, Text, Timestamp};
 use diesel_async::RunQueryDsl;
 use tasker_core::errnr;
-use tasker_core::id::{TaskId, TaskUid};
+use tasker_core::id::TaskUid;
 use tasker_core::state::{ResponseState, TaskStatus};
 use tasker_core::store::{HelloAnswer, WorkerSign};
 use tasker_core::task::{Audience, MAX_EXPIRES_IN_S, RunPolicy, TaskHead};
 use tasker_core::wire::{CancelEntry, Had};
 
 use super::locked::{Settled, UNDER_WAY, load_under_way, lock_tasks, settle_and_save};
-use super::{Conn, now, save_responses};
+use super::{Conn, now, open, save_responses};
+use crate::batch::MAX_LIST;
 use crate::failure::{Failure, raced};
 use crate::rows::{EndpointRow, ResponseBody, seconds, stored};
 use crate::schema::{endpoints, responses, tasks};
@@ -30,18 +32,7 @@ pub(super) async fn hello(
         stop_doubting(conn, sign, now).await?;
     }
     if heard != Heard::Stale {
-        // The pause before a next attempt is not cut short.
-        let is_due = responses::retry_at
-            .is_null()
-            .or(responses::retry_at.le(stored(now)));
-        diesel::update(responses::table)
-            .filter(responses::task_type.eq(sign.task_type.as_str()))
-            .filter(responses::endpoint.eq(sign.endpoint.as_str()))
-            .filter(responses::is_open.eq(true))
-            .filter(is_due)
-            .set(responses::ask_at.eq(stored(now)))
-            .execute(conn)
-            .await?;
+        open::ask_now(conn, sign, stored(now)).await?;
     }
     let had = if heard == Heard::NewJournal || *fresh {
         had(conn, sign, now).await?
@@ -135,20 +126,20 @@ async fn stop_doubting(
     sign: &WorkerSign,
     now: DateTime<Utc>,
 ) -> Result<(), Failure> {
-    diesel::update(responses::table)
-        .filter(responses::task_type.eq(sign.task_type.as_str()))
-        .filter(responses::endpoint.eq(sign.endpoint.as_str()))
-        .filter(responses::is_open.eq(true))
-        .filter(responses::state.eq(ResponseState::Interrupted.code()))
-        .set((
-            responses::presumed.eq(false),
-            responses::errnr.eq(errnr::JOURNAL_LOST),
-            responses::errmsg.eq(errnr::meaning(errnr::JOURNAL_LOST)),
-            responses::last_modified_at.eq(stored(now)),
-            responses::ask_at.eq(None::<chrono::NaiveDateTime>),
-        ))
-        .execute(conn)
-        .await?;
+    let doubted = open::of_endpoint(conn, sign, &[ResponseState::Interrupted]).await?;
+    let ids: Vec<i64> = doubted.iter().map(|row| row.id).collect();
+    for part in ids.chunks(MAX_LIST) {
+        diesel::update(responses::table.filter(among!(responses.id, part)))
+            .set((
+                responses::presumed.eq(false),
+                responses::errnr.eq(errnr::JOURNAL_LOST),
+                responses::errmsg.eq(errnr::meaning(errnr::JOURNAL_LOST)),
+                responses::last_modified_at.eq(stored(now)),
+                responses::ask_at.eq(None::<chrono::NaiveDateTime>),
+            ))
+            .execute(conn)
+            .await?;
+    }
     Ok(())
 }
 
@@ -159,15 +150,8 @@ async fn give_up_runs(
     now: DateTime<Utc>,
     settled: &mut Settled,
 ) -> Result<(), Failure> {
-    let found: Vec<(i64, TaskId)> = responses::table
-        .filter(responses::task_type.eq(sign.task_type.as_str()))
-        .filter(responses::endpoint.eq(sign.endpoint.as_str()))
-        .filter(responses::is_open.eq(true))
-        .filter(responses::state.eq_any(UNDER_WAY))
-        .select((responses::id, responses::task_id))
-        .load(conn)
-        .await?;
-    let (ids, tasks): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+    let found = open::of_endpoint(conn, sign, &UNDER_WAY).await?;
+    let (ids, tasks): (Vec<_>, Vec<_>) = found.iter().map(|row| (row.id, row.task_id)).unzip();
     let mut tasks = lock_tasks(conn, tasks).await?;
     let (mut touched, mut changed) = (BTreeSet::new(), Vec::new());
     for mut row in load_under_way(conn, &ids).await? {
@@ -241,40 +225,46 @@ async fn had(conn: &mut Conn, sign: &WorkerSign, now: DateTime<Utc>) -> Result<V
     Ok(had)
 }
 
-/// Unexpired cancelled tasks that the worker may have or may still get.
+/// Unexpired cancelled tasks that the worker may have or may still get. The index is named, because
+/// databases that look at their statistics rather read all tasks there are.
 async fn cancelled(
     conn: &mut Conn,
     sign: &WorkerSign,
     now: DateTime<Utc>,
 ) -> Result<Vec<CancelEntry>, Failure> {
-    let own_row = responses::task_id
-        .eq(tasks::id)
-        .and(responses::endpoint.eq(sign.endpoint.as_str()));
-    let rows: Vec<(Vec<u8>, chrono::NaiveDateTime)> = tasks::table
-        .left_join(responses::table.on(own_row))
-        .filter(tasks::task_type.eq(sign.task_type.as_str()))
-        // By index; no task that was cancelled before can be alive.
-        .filter(tasks::cancel_requested_at.ge(stored(now - seconds(MAX_EXPIRES_IN_S))))
-        .filter(tasks::status.eq(TaskStatus::Cancelled.code()))
-        .filter(tasks::expires_at.gt(stored(now)))
-        .filter(
-            tasks::audience
-                .ne(Audience::Listed.code())
-                .nullable()
-                .or(responses::ask_at.is_not_null()),
-        )
-        .order(tasks::id)
-        .select((tasks::uid, tasks::expires_at))
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = Binary)]
+        uid: Vec<u8>,
+        #[diesel(sql_type = Timestamp)]
+        expires_at: chrono::NaiveDateTime,
+    }
+    // No task that was cancelled before can be alive.
+    let since = now - seconds(MAX_EXPIRES_IN_S);
+    let text = format!(
+        "SELECT tasks.uid, tasks.expires_at FROM tasks {by_index} \
+         LEFT JOIN responses ON responses.task_id = tasks.id AND responses.endpoint = ? \
+         WHERE tasks.task_type = ? AND tasks.cancel_requested_at >= ? \
+         AND tasks.status = {cancelled} AND tasks.expires_at > ? \
+         AND (tasks.audience <> {listed} OR responses.is_open = 1) ORDER BY tasks.id",
+        by_index = by_index!("tasks_cancelled"),
+        cancelled = TaskStatus::Cancelled.code(),
+        listed = Audience::Listed.code(),
+    );
+    let found: Vec<Found> = diesel::sql_query(text)
+        .bind::<Text, _>(sign.endpoint.as_str())
+        .bind::<Text, _>(sign.task_type.as_str())
+        .bind::<Timestamp, _>(stored(since))
+        .bind::<Timestamp, _>(stored(now))
         .load(conn)
         .await?;
-    let mut cancelled = Vec::with_capacity(rows.len());
-    for (uid, expires_at) in rows {
-        cancelled.push(CancelEntry {
-            uid: task_uid(&uid)?,
-            expires_at: expires_at.and_utc(),
-        });
-    }
-    Ok(cancelled)
+    let entry = |found: Found| {
+        Ok(CancelEntry {
+            uid: task_uid(&found.uid)?,
+            expires_at: found.expires_at.and_utc(),
+        })
+    };
+    found.into_iter().map(entry).collect()
 }
 
 fn task_uid(bytes: &[u8]) -> Result<TaskUid, Failure> {

@@ -13,7 +13,7 @@ use tasker_core::task::TaskHead;
 
 use super::Conn;
 use crate::apply::{next_deadline, settle_now};
-use crate::batch::MAX_LIST;
+use crate::batch::{MAX_KEPT, MAX_LIST};
 use crate::failure::Failure;
 use crate::rows::{Due, HeadRow, ResponseRow, TaskChange};
 use crate::schema::{responses, tasks};
@@ -83,7 +83,7 @@ pub(super) async fn save_tasks(
         alike.entry(change).or_default().push(id);
     }
     for (change, ids) in alike {
-        for part in ids.chunks(MAX_LIST) {
+        for part in ids.chunks(MAX_KEPT) {
             save_alike(conn, change, part).await?;
         }
     }
@@ -95,30 +95,28 @@ async fn save_alike(conn: &mut Conn, change: TaskChange, ids: &[TaskId]) -> Resu
     let is = |yes: bool| yes.into_sql::<Bool>();
     let settled_at = change.settled_at.flatten();
     let never = None::<NaiveDateTime>;
-    diesel::update(tasks::table.filter(among!(tasks.id, ids)))
-        .set((
-            tasks::status.eq(change.status),
-            tasks::expected.eq(change.expected),
-            tasks::received.eq(change.received),
-            tasks::finished.eq(change.finished),
-            tasks::failed.eq(change.failed),
-            tasks::settled_at.eq(case_when(
-                is(change.settled_at.is_some()),
-                settled_at.into_sql::<Time>(),
-            )
-            .otherwise(tasks::settled_at)),
-            tasks::due_at.eq(case_when(
-                is(change.due == Due::WaitUntil),
-                tasks::wait_until.nullable(),
-            )
-            .when(
-                is(change.due == Due::ExpiresAt),
-                tasks::expires_at.nullable(),
-            )
-            .otherwise(never.into_sql::<Time>())),
-        ))
-        .execute(conn)
-        .await?;
+    let update = diesel::update(tasks::table.filter(among!(tasks.id, ids))).set((
+        tasks::status.eq(change.status),
+        tasks::expected.eq(change.expected),
+        tasks::received.eq(change.received),
+        tasks::finished.eq(change.finished),
+        tasks::failed.eq(change.failed),
+        tasks::settled_at.eq(case_when(
+            is(change.settled_at.is_some()),
+            settled_at.into_sql::<Time>(),
+        )
+        .otherwise(tasks::settled_at)),
+        tasks::due_at.eq(case_when(
+            is(change.due == Due::WaitUntil),
+            tasks::wait_until.nullable(),
+        )
+        .when(
+            is(change.due == Due::ExpiresAt),
+            tasks::expires_at.nullable(),
+        )
+        .otherwise(never.into_sql::<Time>())),
+    ));
+    kept!(update).execute(conn).await?;
     Ok(())
 }
 
@@ -131,7 +129,7 @@ pub(super) async fn load_under_way(
     for part in ids.chunks(MAX_LIST) {
         let found: Vec<ResponseRow> = responses::table
             .filter(among!(responses.id, part))
-            .filter(responses::state.eq_any(UNDER_WAY))
+            .filter(responses::state.eq_any(UNDER_WAY.map(ResponseState::code)))
             .select(ResponseRow::as_select())
             .load(conn)
             .await?;
@@ -141,7 +139,4 @@ pub(super) async fn load_under_way(
 }
 
 /// The states of a row that its endpoint has and has not finished.
-pub(super) const UNDER_WAY: [i16; 2] = [
-    ResponseState::Received.code(),
-    ResponseState::Running.code(),
-];
+pub(super) const UNDER_WAY: [ResponseState; 2] = [ResponseState::Received, ResponseState::Running];

@@ -40,6 +40,7 @@ pub(crate) struct Ledger {
     timing: Timing,
     limits: door::Limits,
     clock: Clock,
+    acquaintances: presence::Acquaintances,
 }
 
 impl Ledger {
@@ -49,6 +50,7 @@ impl Ledger {
             timing: options.timing,
             limits: door::Limits::new(options),
             clock: options.clock.clone(),
+            acquaintances: presence::Acquaintances::default(),
         }
     }
 }

@@ -1,13 +1,15 @@
-//! The open rows of endpoints of some kind: live ones, silent ones.
+//! The open rows of one endpoint, or of endpoints of some kind: live ones, silent ones.
 //!
 //! How to find them is dictated, the endpoints first and their rows by index. Left to itself MariaDB reads
 //! all tasks there are, because by its statistics there are no open rows: nearly all are final.
 
 use chrono::NaiveDateTime;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Timestamp};
+use diesel::sql_types::{BigInt, Text, Timestamp};
 use diesel_async::RunQueryDsl;
 use tasker_core::id::TaskId;
+use tasker_core::state::ResponseState;
+use tasker_core::store::WorkerSign;
 
 use super::Conn;
 use super::locked::UNDER_WAY;
@@ -34,7 +36,7 @@ pub(super) async fn due_to_be_asked(
     let text = open_rows(&format!(
         "endpoints.last_seen_at >= ? AND responses.ask_at <= ? \
          AND (tasks.expires_at > ? OR {})",
-        under_way()
+        among(&UNDER_WAY)
     ));
     let found = diesel::sql_query(text)
         .bind::<Timestamp, _>(seen_since)
@@ -53,7 +55,7 @@ pub(super) async fn silent(
 ) -> Result<Vec<Found>, Failure> {
     let text = open_rows(&format!(
         "endpoints.last_seen_at <= ? AND {} AND responses.last_modified_at <= ? AND {} <= ?",
-        under_way(),
+        among(&UNDER_WAY),
         end_of_timeout!(),
     ));
     let found = diesel::sql_query(text)
@@ -62,6 +64,45 @@ pub(super) async fn silent(
         .bind::<Timestamp, _>(since)
         .bind::<BigInt, _>(limit as i64);
     Ok(found.load(conn).await?)
+}
+
+/// Rows of an endpoint in one of these states.
+pub(super) async fn of_endpoint(
+    conn: &mut Conn,
+    sign: &WorkerSign,
+    states: &[ResponseState],
+) -> Result<Vec<Found>, Failure> {
+    let text = format!(
+        "SELECT id, task_id FROM responses {} WHERE task_type = ? AND endpoint = ? AND is_open = 1 \
+         AND {}",
+        by_index!("responses_ask"),
+        among(states),
+    );
+    let found = diesel::sql_query(text)
+        .bind::<Text, _>(sign.task_type.as_str())
+        .bind::<Text, _>(sign.endpoint.as_str());
+    Ok(found.load(conn).await?)
+}
+
+/// Lets an endpoint be asked about its rows now. The pause before a next attempt is not cut short.
+pub(super) async fn ask_now(
+    conn: &mut Conn,
+    sign: &WorkerSign,
+    now: NaiveDateTime,
+) -> Result<(), Failure> {
+    let text = format!(
+        "UPDATE responses {} SET ask_at = ? WHERE task_type = ? AND endpoint = ? AND is_open = 1 \
+         AND (retry_at IS NULL OR retry_at <= ?)",
+        by_index!("responses_ask"),
+    );
+    diesel::sql_query(text)
+        .bind::<Timestamp, _>(now)
+        .bind::<Text, _>(sign.task_type.as_str())
+        .bind::<Text, _>(sign.endpoint.as_str())
+        .bind::<Timestamp, _>(now)
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 fn open_rows(condition: &str) -> String {
@@ -76,7 +117,10 @@ fn open_rows(condition: &str) -> String {
     )
 }
 
-fn under_way() -> String {
-    let [received, running] = UNDER_WAY;
-    format!("responses.state IN ({received}, {running})")
+fn among(states: &[ResponseState]) -> String {
+    let codes = states.iter().map(|state| state.code().to_string());
+    format!(
+        "responses.state IN ({})",
+        codes.collect::<Vec<_>>().join(", ")
+    )
 }

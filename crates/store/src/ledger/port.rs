@@ -7,7 +7,7 @@ use tasker_core::name::{Client, Identifier, TaskType};
 use tasker_core::purge::{PurgeOrder, Purgeable, Retention};
 use tasker_core::store::{
     Arrived, Ask, Changed, Created, Endpoint, HelloAnswer, Recorded, ResponseFilter, RetryOrder,
-    Store, StoreError, Tally, TaskFilter, WorkerSign,
+    Standing, Store, StoreError, TaskFilter, WorkerSign,
 };
 use tasker_core::task::{NewTask, Task, TaskHead, TaskResponse};
 
@@ -40,6 +40,13 @@ impl Store for Ledger {
         .await
     }
 
+    async fn head(&self, task: TaskId) -> Result<Option<TaskHead>, StoreError> {
+        self.run("head", Read, task, |conn, task| {
+            Box::pin(read::head(conn, *task))
+        })
+        .await
+    }
+
     async fn tasks(&self, filter: TaskFilter) -> Result<Vec<TaskHead>, StoreError> {
         self.run("tasks", Read, filter, |conn, filter| {
             Box::pin(read::tasks(conn, filter))
@@ -58,9 +65,14 @@ impl Store for Ledger {
         .await
     }
 
-    async fn tally(&self, task: TaskId, missing: u32) -> Result<Tally, StoreError> {
-        self.run("tally", Read, (task, missing), |conn, input| {
-            Box::pin(read::tally(conn, input))
+    async fn standing(
+        &self,
+        task: TaskId,
+        page: ResponseFilter,
+        missing: u32,
+    ) -> Result<Option<Standing>, StoreError> {
+        self.run("standing", Read, (task, page, missing), |conn, input| {
+            Box::pin(read::standing(conn, input))
         })
         .await
     }
@@ -110,11 +122,14 @@ impl Store for Ledger {
         if batch.is_empty() {
             return Ok(Recorded::default());
         }
-        let input = (batch, self.timing.ask_every);
-        self.run("record", Write, input, |conn, input| {
+        let strangers = self.acquaintances.strangers(&batch);
+        let input = (batch, strangers.clone(), self.timing.ask_every);
+        let recorded = self.run("record", Write, input, |conn, input| {
             Box::pin(record::record(conn, input))
-        })
-        .await
+        });
+        let recorded = recorded.await?;
+        self.acquaintances.met(strangers);
+        Ok(recorded)
     }
 
     async fn hello(&self, sign: WorkerSign, fresh: bool) -> Result<HelloAnswer, StoreError> {

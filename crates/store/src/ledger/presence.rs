@@ -1,12 +1,13 @@
 //! Who has been heard of, and when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use tasker_core::name::{EndpointName, TaskType};
-use tasker_core::store::WorkerSign;
+use tasker_core::store::{Arrived, WorkerSign};
 
 use super::{Conn, now};
 use crate::batch::MAX_LIST;
@@ -42,6 +43,35 @@ pub(super) async fn heartbeats(conn: &mut Conn, signs: &Vec<WorkerSign>) -> Resu
         greet(conn, all, now).await?;
     }
     Ok(())
+}
+
+/// An endpoint of a task type.
+pub(super) type Worker = (TaskType, EndpointName);
+
+/// The endpoints that this process knows to be written down, so that it need not look for them at every
+/// report. No endpoint is ever deleted.
+#[derive(Debug, Default)]
+pub(super) struct Acquaintances(Mutex<HashSet<Worker>>);
+
+impl Acquaintances {
+    fn all(&self) -> MutexGuard<'_, HashSet<Worker>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those who report and may not be written down.
+    pub(super) fn strangers(&self, batch: &[Arrived]) -> Vec<Worker> {
+        let all = self.all();
+        let workers = batch
+            .iter()
+            .map(|a| (a.task_type.clone(), a.endpoint.clone()));
+        let strangers: HashSet<Worker> = workers.filter(|worker| !all.contains(worker)).collect();
+        strangers.into_iter().collect()
+    }
+
+    /// They are written down.
+    pub(super) fn met(&self, strangers: Vec<Worker>) {
+        self.all().extend(strangers);
+    }
 }
 
 /// Writes down the endpoints that were never heard of before. The others stay as they are.

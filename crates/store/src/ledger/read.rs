@@ -12,7 +12,7 @@ use tasker_core::id::TaskId;
 use tasker_core::missing::Missing;
 use tasker_core::name::{Client, EndpointName, Identifier, TaskType};
 use tasker_core::state::ResponseState;
-use tasker_core::store::{Endpoint, ResponseFilter, Tally, TaskFilter};
+use tasker_core::store::{Endpoint, ResponseFilter, Standing, Tally, TaskFilter};
 use tasker_core::task::{Task, TaskHead, TaskResponse};
 
 use super::{Conn, now};
@@ -91,7 +91,7 @@ pub(super) async fn responses(
         query = query.filter(responses::state.eq(state.code()));
     }
     if filter.received_only {
-        query = query.filter(responses::state.eq_any(states(ResponseState::is_received)));
+        query = query.filter(among!(responses.state, states(ResponseState::is_received)));
     }
     if let Some(after) = filter.after {
         query = query.filter(responses::id.gt(after));
@@ -100,13 +100,34 @@ pub(super) async fn responses(
     rows.into_iter().map(ResponseRow::decode).collect()
 }
 
-pub(super) async fn tally(
+pub(super) async fn head(conn: &mut Conn, task: TaskId) -> Result<Option<TaskHead>, Failure> {
+    let row: Option<HeadRow> = tasks::table
+        .find(task)
+        .select(HeadRow::as_select())
+        .first(conn)
+        .await
+        .optional()?;
+    row.map(HeadRow::decode).transpose()
+}
+
+pub(super) async fn standing(
     conn: &mut Conn,
-    (task, missing): &(TaskId, u32),
-) -> Result<Tally, Failure> {
+    (task, page, missing): &(TaskId, ResponseFilter, u32),
+) -> Result<Option<Standing>, Failure> {
+    let Some(head) = head(conn, *task).await? else {
+        return Ok(None);
+    };
+    Ok(Some(Standing {
+        head,
+        responses: responses(conn, &(*task, *page)).await?,
+        tally: tally(conn, *task, *missing).await?,
+    }))
+}
+
+async fn tally(conn: &mut Conn, task: TaskId, missing: u32) -> Result<Tally, Failure> {
     let now = now(conn).await?;
     let counts: Vec<(i16, bool, i64)> = responses::table
-        .filter(responses::task_id.eq(*task))
+        .filter(responses::task_id.eq(task))
         .group_by((responses::state, responses::expected))
         .select((responses::state, responses::expected, count_star()))
         .load(conn)
@@ -121,14 +142,14 @@ pub(super) async fn tally(
     for (code, expected, count) in counts {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         if expected {
-            tally.states.insert(state(*task, code)?, count);
+            tally.states.insert(state(task, code)?, count);
         } else {
             tally.late += count;
         }
     }
     if tally.states.contains_key(&ResponseState::Retrying) {
         let next: Option<chrono::NaiveDateTime> = responses::table
-            .filter(responses::task_id.eq(*task))
+            .filter(responses::task_id.eq(task))
             .filter(responses::expected.eq(true))
             .filter(responses::state.eq(ResponseState::Retrying.code()))
             .select(min(responses::retry_at))
@@ -136,7 +157,7 @@ pub(super) async fn tally(
             .await?;
         tally.next_retry_at = next.map(|at| at.and_utc());
     }
-    if *missing == 0 {
+    if missing == 0 || tally.states.keys().all(|state| state.is_finished()) {
         return Ok(tally);
     }
     let worker = endpoints::task_type
@@ -149,11 +170,11 @@ pub(super) async fn tally(
         Option<chrono::NaiveDateTime>,
     )> = responses::table
         .left_join(endpoints::table.on(worker))
-        .filter(responses::task_id.eq(*task))
+        .filter(responses::task_id.eq(task))
         .filter(responses::expected.eq(true))
         .filter(responses::state.eq_any(states(|state| !state.is_finished())))
         .order(responses::id)
-        .limit((*missing).into())
+        .limit(missing.into())
         .select((
             responses::endpoint,
             responses::state,
@@ -164,8 +185,8 @@ pub(super) async fn tally(
         .await?;
     for (endpoint, code, modified, seen) in rows {
         tally.missing.push(Missing {
-            endpoint: EndpointName::parse(&endpoint).map_err(|_| bad(*task, "endpoint"))?,
-            state: state(*task, code)?,
+            endpoint: EndpointName::parse(&endpoint).map_err(|_| bad(task, "endpoint"))?,
+            state: state(task, code)?,
             last_modified_at: modified.and_utc(),
             last_seen_at: seen.map(|at| at.and_utc()),
         });

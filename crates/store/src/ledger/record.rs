@@ -12,7 +12,7 @@ use tasker_core::store::{Arrived, RecordVerdict, Recorded};
 use tasker_core::task::{Audience, TaskHead};
 
 use super::locked::{Settled, lock_tasks, settle_and_save};
-use super::presence::greet;
+use super::presence::{Worker, greet};
 use super::{Conn, insert_responses, load_responses, now, save_responses};
 use crate::apply::{apply, happened_at, is_in_time};
 use crate::batch::MAX_LIST;
@@ -36,11 +36,11 @@ type Drafts = HashMap<(TaskId, String), Draft>;
 
 pub(super) async fn record(
     conn: &mut Conn,
-    (batch, ask_every): &(Vec<Arrived>, Duration),
+    (batch, strangers, ask_every): &(Vec<Arrived>, Vec<Worker>, Duration),
 ) -> Result<Recorded, Failure> {
     let now = now(conn).await?;
     let ask_at = now + span(*ask_every);
-    greet(conn, batch.iter().map(|a| (&a.task_type, &a.endpoint)), now).await?;
+    greet(conn, strangers.iter().map(|(t, e)| (t, e)), now).await?;
     let ids = find_tasks(conn, batch).await?;
     let mut tasks = lock_tasks(conn, ids.values().copied().collect()).await?;
     let mut drafts = load(conn, batch, &ids).await?;

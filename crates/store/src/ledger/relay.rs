@@ -12,7 +12,7 @@ use tasker_core::state::TaskStatus;
 use tasker_core::task::Task;
 
 use super::{Conn, now};
-use crate::batch::{MAX_LIST, at_most};
+use crate::batch::{MAX_KEPT, MAX_LIST, at_most};
 use crate::failure::Failure;
 use crate::rows::{StoredRow, span, stored};
 use crate::schema::tasks;
@@ -74,22 +74,22 @@ pub(super) async fn mark_sent(conn: &mut Conn, sent: &[(TaskId, bool)]) -> Resul
     // Locks are taken by id.
     cancels.sort_unstable();
     firsts.sort_unstable();
-    for part in firsts.chunks(MAX_LIST) {
+    for part in firsts.chunks(MAX_KEPT) {
         let is_new = tasks::status.eq(TaskStatus::Created.code());
         let sent = TaskStatus::Sent.code().into_sql::<SmallInt>();
         let is_done = tasks::cancel_requested_at.is_null();
         let is_first = tasks::sent_at.is_null();
-        diesel::update(tasks::table.filter(among!(tasks.id, part.iter().map(|(id, _)| *id))))
-            .set((
+        let ids = part.iter().map(|(id, _)| *id);
+        let update =
+            diesel::update(tasks::table.filter(among!(tasks.id, ids))).set((
                 tasks::status.eq(case_when(is_new, sent).otherwise(tasks::status)),
                 tasks::sent_at
                     .eq(case_when(is_first, now.into_sql::<Time>()).otherwise(tasks::sent_at)),
                 tasks::publish_due_at
                     .eq(case_when(is_done, nothing.into_sql::<Time>())
                         .otherwise(tasks::publish_due_at)),
-            ))
-            .execute(conn)
-            .await?;
+            ));
+        kept!(update).execute(conn).await?;
     }
     for part in cancels.chunks(MAX_LIST) {
         diesel::update(tasks::table.filter(among!(tasks.id, part.iter().map(|(id, _)| *id))))

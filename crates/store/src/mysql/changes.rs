@@ -1,7 +1,7 @@
 //! Many rows in one statement: a thousand reports must not be two thousand round trips, for which their
 //! tasks stay locked.
 //!
-//! The statements are kept, as those of [`super::among`] are: rows are cut into powers of two, so a
+//! The statements are kept, as those of [`super::expression`] are: rows are cut into powers of two, so a
 //! connection keeps seven statements of each kind.
 
 use diesel::dsl::SqlTypeOf;

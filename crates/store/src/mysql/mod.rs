@@ -1,14 +1,15 @@
 //! MySQL and MariaDB: the connection, its settings, and the statements that differ.
 
-mod among;
 mod changes;
+mod expression;
 
 use std::sync::Once;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use deadpool::managed::{PoolConfig, QueueMode};
 use diesel::dsl::sql;
-use diesel::sql_types::{Text, Timestamp};
+use diesel::sql_types::Text;
 use diesel::{ConnectionError, ExpressionMethods, QueryDsl, SelectableHelper};
 use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
 use diesel_async::pooled_connection::{
@@ -26,8 +27,8 @@ use crate::options::{OpenError, StoreOptions};
 use crate::rows::ResponseRow;
 use crate::schema::{purged_tasks, responses};
 
-pub(crate) use among::Among;
 pub(crate) use changes::{insert_responses, insert_tasks, save_responses};
+pub(crate) use expression::{Among, Kept};
 
 /// A connection.
 pub(crate) type Conn = AsyncMysqlConnection;
@@ -67,6 +68,13 @@ macro_rules! by_index {
     };
 }
 
+/// A statement that the connection shall keep: its text takes few forms.
+macro_rules! kept {
+    ($statement:expr) => {
+        $crate::mysql::Kept($statement)
+    };
+}
+
 /// Whether a column has one of these values.
 macro_rules! among {
     ($table:ident.$column:ident, $values:expr) => {
@@ -102,7 +110,11 @@ impl Pools {
         });
         let manager = AsyncDieselConnectionManager::new_with_config(url, config);
         let pool = Pool::builder(manager)
-            .max_size(options.pool_size.max(1))
+            .config(PoolConfig {
+                // Few connections with many kept statements.
+                queue_mode: QueueMode::Lifo,
+                ..PoolConfig::new(options.pool_size.max(1))
+            })
             .build()
             .map_err(|e| OpenError::Refused(e.into()))?;
         Ok(Self(pool))
@@ -176,9 +188,7 @@ pub(crate) async fn begin(conn: &mut Conn, access: ledger::Access) -> Result<(),
 
 /// The server's clock, UTC, microseconds.
 pub(crate) async fn now(conn: &mut Conn) -> Result<DateTime<Utc>, Failure> {
-    let now: NaiveDateTime = diesel::select(sql::<Timestamp>("UTC_TIMESTAMP(6)"))
-        .get_result(conn)
-        .await?;
+    let now: NaiveDateTime = diesel::select(expression::UtcNow).get_result(conn).await?;
     Ok(crate::clock::read(now.and_utc()))
 }
 
@@ -188,7 +198,7 @@ pub(crate) async fn load_responses(
     pairs: &[(TaskId, &str)],
 ) -> Result<Vec<ResponseRow>, diesel::result::Error> {
     responses::table
-        .filter(among::Pairs(pairs))
+        .filter(expression::Pairs(pairs))
         .select(ResponseRow::as_select())
         .load(conn)
         .await

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use tasker_core::ResponseState;
 use tasker_core::store::{Arrived, Created};
+use tasker_core::wire::Report;
 use tasker_store::StoreOptions;
 use tasker_testkit::build::{endpoint, new_task, task_type};
 use tasker_testkit::faultproxy::{Direction, FaultProxy, Toxics};
@@ -73,17 +74,10 @@ async fn hundreds_of_reports_are_a_few_round_trips() {
     let report = |uid| Arrived {
         task_type: task_type("worker"),
         endpoint: endpoint("a"),
-        report: tasker_core::wire::Report {
-            uid,
-            attempt: 1,
-            run: 1,
-            state: ResponseState::Succeeded,
+        report: Report {
             errnr: Some(0),
-            errmsg: None,
-            payload: None,
-            progress: None,
             elapsed_ms: Some(1),
-            age_ms: 0,
+            ..Report::plain(uid, 1, 1, ResponseState::Succeeded)
         },
     };
     let begun = Instant::now();

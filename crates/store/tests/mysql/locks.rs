@@ -100,18 +100,7 @@ fn outcome(task: &Task) -> Vec<Arrived> {
     vec![Arrived {
         task_type: task_type("worker"),
         endpoint: endpoint("a"),
-        report: Report {
-            uid: task.head.uid,
-            attempt: 1,
-            run: 1,
-            state: ResponseState::Succeeded,
-            errnr: None,
-            errmsg: None,
-            payload: None,
-            progress: None,
-            elapsed_ms: None,
-            age_ms: 0,
-        },
+        report: Report::plain(task.head.uid, 1, 1, ResponseState::Succeeded),
     }]
 }
 

@@ -13,7 +13,7 @@ use tasker_core::purge::{PurgeOrder, Purgeable, Retention};
 use tasker_core::state::TaskStatus;
 use tasker_core::store::{
     Arrived, Ask, Changed, Created, Endpoint, HelloAnswer, Recorded, ResponseFilter, RetryOrder,
-    Store, StoreError, Tally, TaskFilter, WorkerSign,
+    Standing, Store, StoreError, TaskFilter, WorkerSign,
 };
 use tasker_core::task::{NewTask, Task, TaskHead, TaskResponse};
 use tokio_util::sync::CancellationToken;
@@ -89,9 +89,10 @@ macro_rules! pass {
 pass! {
     create(batch: Vec<NewTask>, owner: ProcessId) -> Vec<Created>;
     task(client: &Client, task_type: &TaskType, identifier: &Identifier) -> Option<Task>;
+    head(task: TaskId) -> Option<TaskHead>;
     tasks(filter: TaskFilter) -> Vec<TaskHead>;
     responses(task: TaskId, filter: ResponseFilter) -> Vec<TaskResponse>;
-    tally(task: TaskId, missing: u32) -> Tally;
+    standing(task: TaskId, page: ResponseFilter, missing: u32) -> Option<Standing>;
     cancel(task: TaskId, owner: ProcessId) -> Changed;
     retry(task: TaskId, order: RetryOrder) -> Changed;
     endpoints() -> Vec<Endpoint>;

@@ -174,7 +174,7 @@ pub async fn an_open_task_waits_for_the_last_attempt(ledger: &dyn Ledger) {
         probe.standing(&task).await,
         (TaskStatus::Done, (1, 1, 1, 1))
     );
-    let tally = probe.tally(task.head.id, 10).await.expect("a tally");
+    let tally = probe.tally(task.head.id, 10).await;
     assert_eq!((tally.next_retry_at, tally.late), (None, 1));
     let late = report(task.head.uid, 2, 1, ResponseState::Succeeded);
     assert_eq!(probe.hear("b", late).await, RecordVerdict::Applied);

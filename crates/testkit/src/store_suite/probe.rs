@@ -9,7 +9,7 @@ use tasker_core::id::{BootId, JournalUid, ProcessId, TaskId, TaskUid};
 use tasker_core::state::{ResponseState, TaskStatus};
 use tasker_core::store::{
     Arrived, Changed, Created, HelloAnswer, RecordVerdict, ResponseFilter, RetryOrder, Store,
-    Timing, WorkerSign,
+    Tally, Timing, WorkerSign,
 };
 use tasker_core::task::{NewTask, Task, TaskHead, TaskResponse};
 use tasker_core::wire::Report;
@@ -44,18 +44,7 @@ impl Deref for Probe {
 
 /// A report as the tests' endpoints make it: nothing but what fences look at.
 pub(super) fn report(uid: TaskUid, attempt: u32, run: u32, state: ResponseState) -> Report {
-    Report {
-        uid,
-        attempt,
-        run,
-        state,
-        errnr: None,
-        errmsg: None,
-        payload: None,
-        progress: None,
-        elapsed_ms: None,
-        age_ms: 0,
-    }
+    Report::plain(uid, attempt, run, state)
 }
 
 /// JSON as it stands.
@@ -83,6 +72,18 @@ pub(super) fn sign(name: &str, journal: JournalUid) -> WorkerSign {
 }
 
 impl Probe {
+    /// How the responses of a task stand.
+    ///
+    /// # Panics
+    /// If the ledger fails or there is no such task.
+    pub async fn tally(&self, task: TaskId, missing: u32) -> Tally {
+        let standing = self
+            .store
+            .standing(task, ResponseFilter::default(), missing);
+        let standing = standing.await.expect("a standing");
+        standing.expect("a task").tally
+    }
+
     /// Opens the ledger; nothing becomes due by the clock.
     pub async fn open(ledger: &dyn Ledger) -> Self {
         Self::open_with(ledger, patient()).await

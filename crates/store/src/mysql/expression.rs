@@ -1,21 +1,47 @@
-//! Lists as conditions of kept statements.
+//! Expressions of kept statements.
 //!
 //! A statement that is not kept costs two messages more, and for every placeholder a definition that
 //! nobody reads. So a list is lengthened to the next power of two by repeating its last value: a
-//! connection keeps one statement for each of a dozen lengths, and never more.
+//! connection keeps one statement for each of eleven lengths, and never more.
 
 use diesel::expression::{ValidGrouping, is_aggregate};
 use diesel::mysql::Mysql;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 use diesel::serialize::ToSql;
-use diesel::sql_types::{BigInt, Binary, Bool, HasSqlType, Text};
+use diesel::sql_types::{BigInt, Binary, Bool, HasSqlType, SmallInt, Text, Timestamp};
 use diesel::{AppearsOnTable, Expression, SelectableExpression};
 use tasker_core::id::TaskId;
+
+use crate::batch::MAX_KEPT;
+
+/// A statement that a connection shall keep. Diesel keeps no UPDATE, because its columns may differ from
+/// call to call. Only for statements whose text takes few forms.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kept<Q>(pub(crate) Q);
+
+impl<Q> QueryId for Kept<Q> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Q: QueryFragment<Mysql>> QueryFragment<Mysql> for Kept<Q> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Mysql>) -> QueryResult<()> {
+        self.0.walk_ast(out)
+    }
+
+    fn is_safe_to_cache_prepared(&self, _: &Mysql) -> QueryResult<bool> {
+        Ok(true)
+    }
+}
 
 /// A value of a list, and what it is for the database.
 pub(crate) trait Listed: ToSql<Self::SqlType, Mysql> {
     type SqlType;
+}
+
+impl Listed for i16 {
+    type SqlType = SmallInt;
 }
 
 impl Listed for i64 {
@@ -63,6 +89,9 @@ where
     Mysql: HasSqlType<T::SqlType>,
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Mysql>) -> QueryResult<()> {
+        if self.values.len() > MAX_KEPT {
+            out.unsafe_to_cache_prepared();
+        }
         out.push_sql(self.column);
         out.push_sql(" IN (");
         if self.values.is_empty() {
@@ -103,30 +132,42 @@ impl QueryFragment<Mysql> for Pairs<'_> {
     }
 }
 
-/// A condition by itself, of which no part is known to the compiler.
-macro_rules! condition {
-    ($condition:ty $(, $parameter:tt)?) => {
-        impl$(<$parameter>)? Expression for $condition {
-            type SqlType = Bool;
+/// The server's clock in UTC, with microseconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UtcNow;
+
+impl QueryFragment<Mysql> for UtcNow {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Mysql>) -> QueryResult<()> {
+        out.push_sql("UTC_TIMESTAMP(6)");
+        Ok(())
+    }
+}
+
+/// An expression by itself, of which no part is known to the compiler.
+macro_rules! expression {
+    ($expression:ty: $sql_type:ty $(, $parameter:tt)?) => {
+        impl$(<$parameter>)? Expression for $expression {
+            type SqlType = $sql_type;
         }
 
-        impl<$($parameter,)? Source> AppearsOnTable<Source> for $condition {}
+        impl<$($parameter,)? Source> AppearsOnTable<Source> for $expression {}
 
-        impl<$($parameter,)? Source> SelectableExpression<Source> for $condition {}
+        impl<$($parameter,)? Source> SelectableExpression<Source> for $expression {}
 
-        impl<$($parameter,)? Group> ValidGrouping<Group> for $condition {
+        impl<$($parameter,)? Group> ValidGrouping<Group> for $expression {
             type IsAggregate = is_aggregate::Never;
         }
 
-        impl$(<$parameter>)? QueryId for $condition {
+        impl$(<$parameter>)? QueryId for $expression {
             type QueryId = ();
             const HAS_STATIC_QUERY_ID: bool = false;
         }
     };
 }
 
-condition!(Among<T>, T);
-condition!(Pairs<'_>);
+expression!(Among<T>: Bool, T);
+expression!(Pairs<'_>: Bool);
+expression!(UtcNow: Timestamp);
 
 #[cfg(test)]
 mod tests {
