@@ -14,7 +14,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// As shipped, but for the port, and the time that open tasks wait for more endpoints.
 const CONFIG: &str = r"
 task_types:
-  - bench
+  - name: bench
+    run_policy: idempotent
 api:
   port: 0
   wait_for_endpoints_timeout: ${T_WAIT:-60}

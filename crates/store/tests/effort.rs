@@ -185,7 +185,9 @@ async fn work_grows_neither_with_the_ledger_nor_row_by_row() {
         let task = fill(store, name, count).await;
         let analyze = "ANALYZE TABLE tasks, responses, endpoints";
         conn.batch_execute(analyze).await.expect("statistics");
+        everyday(store, &task, &sign).await;
         let (everyday, ()) = effort(conn, everyday(store, &task, &sign)).await;
+        assert_eq!(everyday.prepared, 0, "{everyday:?}");
         let (another, _) = effort(conn, fill(store, &format!("{name}-more"), 8)).await;
         rows.push([everyday.rows, another.rows]);
     }

@@ -79,6 +79,8 @@ CREATE TABLE responses (
     -- When a RETRYING row may start again: it is not asked about earlier; NULL in other states.
     retry_at         DATETIME(6)  NULL,
     UNIQUE KEY responses_key (task_id, endpoint),
+    -- In the order of their numbers, which every index ends with.
+    KEY responses_page (task_id),
     KEY responses_ask (task_type, endpoint, is_open, ask_at)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;
 

@@ -68,6 +68,7 @@ CREATE TABLE responses (
     retry_at         TEXT     NULL
 );
 CREATE UNIQUE INDEX responses_key ON responses (task_id, endpoint);
+CREATE INDEX responses_page ON responses (task_id);
 CREATE INDEX responses_ask ON responses (task_type, endpoint, is_open, ask_at);
 
 CREATE TABLE endpoints (

@@ -104,15 +104,13 @@ async fn note_worker(
         old_boots.truncate(OLD_BOOTS * BOOT_BYTES);
     }
     let is_new_journal = old_journal.is_some_and(|old| old != journal);
-    diesel::update(endpoints::table.find(key))
-        .set((
-            endpoints::journal.eq(journal),
-            endpoints::boot.eq(boot),
-            endpoints::old_boots.eq(old_boots),
-            endpoints::last_seen_at.eq(stored(now)),
-        ))
-        .execute(conn)
-        .await?;
+    let update = diesel::update(endpoints::table.find(key)).set((
+        endpoints::journal.eq(journal),
+        endpoints::boot.eq(boot),
+        endpoints::old_boots.eq(old_boots),
+        endpoints::last_seen_at.eq(stored(now)),
+    ));
+    kept!(update).execute(conn).await?;
     Ok(if is_new_journal {
         Heard::NewJournal
     } else {
@@ -251,13 +249,12 @@ async fn cancelled(
         cancelled = TaskStatus::Cancelled.code(),
         listed = Audience::Listed.code(),
     );
-    let found: Vec<Found> = diesel::sql_query(text)
+    let query = diesel::sql_query(text)
         .bind::<Text, _>(sign.endpoint.as_str())
         .bind::<Text, _>(sign.task_type.as_str())
         .bind::<Timestamp, _>(stored(since))
-        .bind::<Timestamp, _>(stored(now))
-        .load(conn)
-        .await?;
+        .bind::<Timestamp, _>(stored(now));
+    let found: Vec<Found> = kept!(query).load(conn).await?;
     let entry = |found: Found| {
         Ok(CancelEntry {
             uid: task_uid(&found.uid)?,

@@ -43,7 +43,7 @@ pub(super) async fn due_to_be_asked(
         .bind::<Timestamp, _>(now)
         .bind::<Timestamp, _>(now)
         .bind::<BigInt, _>(limit as i64);
-    Ok(found.load(conn).await?)
+    Ok(kept!(found).load(conn).await?)
 }
 
 /// Rows under way of endpoints that have been silent since then, and for longer than the task may run, at
@@ -63,7 +63,7 @@ pub(super) async fn silent(
         .bind::<Timestamp, _>(since)
         .bind::<Timestamp, _>(since)
         .bind::<BigInt, _>(limit as i64);
-    Ok(found.load(conn).await?)
+    Ok(kept!(found).load(conn).await?)
 }
 
 /// Rows of an endpoint in one of these states.
@@ -81,7 +81,7 @@ pub(super) async fn of_endpoint(
     let found = diesel::sql_query(text)
         .bind::<Text, _>(sign.task_type.as_str())
         .bind::<Text, _>(sign.endpoint.as_str());
-    Ok(found.load(conn).await?)
+    Ok(kept!(found).load(conn).await?)
 }
 
 /// Lets an endpoint be asked about its rows now. The pause before a next attempt is not cut short.
@@ -95,13 +95,12 @@ pub(super) async fn ask_now(
          AND (retry_at IS NULL OR retry_at <= ?)",
         by_index!("responses_ask"),
     );
-    diesel::sql_query(text)
+    let update = diesel::sql_query(text)
         .bind::<Timestamp, _>(now)
         .bind::<Text, _>(sign.task_type.as_str())
         .bind::<Text, _>(sign.endpoint.as_str())
-        .bind::<Timestamp, _>(now)
-        .execute(conn)
-        .await?;
+        .bind::<Timestamp, _>(now);
+    kept!(update).execute(conn).await?;
     Ok(())
 }
 

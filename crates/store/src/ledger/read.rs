@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use diesel::dsl::{count_star, min};
+use diesel::dsl::min;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{BigInt, Bool, SmallInt, Text};
 use diesel_async::RunQueryDsl;
 use tasker_core::id::TaskId;
 use tasker_core::missing::Missing;
@@ -16,6 +16,7 @@ use tasker_core::store::{Endpoint, ResponseFilter, Standing, Tally, TaskFilter};
 use tasker_core::task::{Task, TaskHead, TaskResponse};
 
 use super::{Conn, now};
+use crate::batch::MAX_LIST;
 use crate::failure::Failure;
 use crate::rows::{EndpointRow, HeadRow, ResponseRow, StoredRow, span};
 use crate::schema::{endpoints, responses, tasks};
@@ -51,11 +52,6 @@ pub(super) async fn tasks(conn: &mut Conn, filter: &TaskFilter) -> Result<Vec<Ta
 /// The numbers of a page of tasks. The index is named, because MariaDB prefers to read all newer tasks of
 /// the client: the further back the page, the longer it would take.
 async fn page(conn: &mut Conn, filter: &TaskFilter) -> Result<Vec<TaskId>, Failure> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = BigInt)]
-        id: TaskId,
-    }
     let (index, status) = match filter.status {
         None => (by_index!("tasks_list"), String::new()),
         Some(status) => (
@@ -67,13 +63,12 @@ async fn page(conn: &mut Conn, filter: &TaskFilter) -> Result<Vec<TaskId>, Failu
         "SELECT id FROM tasks {index} WHERE client = ? AND task_type = ? {status} AND id < ? \
          ORDER BY id DESC LIMIT ?"
     );
-    let found: Vec<Found> = diesel::sql_query(text)
+    let query = diesel::sql_query(text)
         .bind::<Text, _>(filter.client.as_str())
         .bind::<Text, _>(filter.task_type.as_str())
         .bind::<BigInt, _>(filter.before.unwrap_or(TaskId::MAX))
-        .bind::<BigInt, _>(i64::from(filter.limit))
-        .load(conn)
-        .await?;
+        .bind::<BigInt, _>(i64::from(filter.limit));
+    let found: Vec<Number> = kept!(query).load(conn).await?;
     Ok(found.into_iter().map(|found| found.id).collect())
 }
 
@@ -81,23 +76,52 @@ pub(super) async fn responses(
     conn: &mut Conn,
     (task, filter): &(TaskId, ResponseFilter),
 ) -> Result<Vec<TaskResponse>, Failure> {
-    let mut query = responses::table
-        .filter(responses::task_id.eq(*task))
-        .select(ResponseRow::as_select())
-        .order(responses::id)
-        .limit(filter.limit.into())
-        .into_boxed();
-    if let Some(state) = filter.state {
-        query = query.filter(responses::state.eq(state.code()));
+    let wanted = in_state(|state| {
+        filter.state.is_none_or(|wanted| wanted == state)
+            && (!filter.received_only || state.is_received())
+    });
+    let after = filter.after.unwrap_or(0);
+    let numbers = numbers(conn, *task, &wanted, after, filter.limit).await?;
+    let mut found = Vec::new();
+    for part in numbers.chunks(MAX_LIST) {
+        let rows: Vec<ResponseRow> = responses::table
+            .filter(among!(responses.id, part))
+            .order(responses::id)
+            .select(ResponseRow::as_select())
+            .load(conn)
+            .await?;
+        found.extend(rows);
     }
-    if filter.received_only {
-        query = query.filter(among!(responses.state, states(ResponseState::is_received)));
-    }
-    if let Some(after) = filter.after {
-        query = query.filter(responses::id.gt(after));
-    }
-    let rows: Vec<ResponseRow> = query.load(conn).await?;
-    rows.into_iter().map(ResponseRow::decode).collect()
+    found.into_iter().map(ResponseRow::decode).collect()
+}
+
+/// The numbers of a task's responses for which a condition holds, ascending. The index is named: otherwise
+/// MariaDB reads all of them, payloads and all, and sorts them.
+async fn numbers(
+    conn: &mut Conn,
+    task: TaskId,
+    condition: &str,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<i64>, Failure> {
+    let text = format!(
+        "SELECT id FROM responses {} WHERE task_id = ? AND id > ? AND {condition} \
+         ORDER BY id LIMIT ?",
+        by_index!("responses_page"),
+    );
+    let query = diesel::sql_query(text)
+        .bind::<BigInt, _>(task)
+        .bind::<BigInt, _>(after)
+        .bind::<BigInt, _>(i64::from(limit));
+    let found: Vec<Number> = kept!(query).load(conn).await?;
+    Ok(found.into_iter().map(|found| found.id).collect())
+}
+
+/// The number of a row.
+#[derive(QueryableByName)]
+struct Number {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
 }
 
 pub(super) async fn head(conn: &mut Conn, task: TaskId) -> Result<Option<TaskHead>, Failure> {
@@ -124,14 +148,26 @@ pub(super) async fn standing(
     }))
 }
 
+/// How many responses are in a state.
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = SmallInt)]
+    state: i16,
+    #[diesel(sql_type = Bool)]
+    expected: bool,
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
 async fn tally(conn: &mut Conn, task: TaskId, missing: u32) -> Result<Tally, Failure> {
     let now = now(conn).await?;
-    let counts: Vec<(i16, bool, i64)> = responses::table
-        .filter(responses::task_id.eq(task))
-        .group_by((responses::state, responses::expected))
-        .select((responses::state, responses::expected, count_star()))
-        .load(conn)
-        .await?;
+    let text = format!(
+        "SELECT state, expected, COUNT(*) AS count FROM responses {} WHERE task_id = ? \
+         GROUP BY state, expected",
+        by_index!("responses_page"),
+    );
+    let query = diesel::sql_query(text).bind::<BigInt, _>(task);
+    let counts: Vec<Count> = kept!(query).load(conn).await?;
     let mut tally = Tally {
         now,
         states: BTreeMap::new(),
@@ -139,10 +175,10 @@ async fn tally(conn: &mut Conn, task: TaskId, missing: u32) -> Result<Tally, Fai
         late: 0,
         missing: Vec::new(),
     };
-    for (code, expected, count) in counts {
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        if expected {
-            tally.states.insert(state(task, code)?, count);
+    for group in counts {
+        let count = u32::try_from(group.count).unwrap_or(u32::MAX);
+        if group.expected {
+            tally.states.insert(state(task, group.state)?, count);
         } else {
             tally.late += count;
         }
@@ -160,6 +196,11 @@ async fn tally(conn: &mut Conn, task: TaskId, missing: u32) -> Result<Tally, Fai
     if missing == 0 || tally.states.keys().all(|state| state.is_finished()) {
         return Ok(tally);
     }
+    let condition = format!(
+        "{} AND expected = 1",
+        in_state(|state| !state.is_finished())
+    );
+    let unfinished = numbers(conn, task, &condition, 0, missing).await?;
     let worker = endpoints::task_type
         .eq(responses::task_type)
         .and(endpoints::name.eq(responses::endpoint));
@@ -170,11 +211,8 @@ async fn tally(conn: &mut Conn, task: TaskId, missing: u32) -> Result<Tally, Fai
         Option<chrono::NaiveDateTime>,
     )> = responses::table
         .left_join(endpoints::table.on(worker))
-        .filter(responses::task_id.eq(task))
-        .filter(responses::expected.eq(true))
-        .filter(responses::state.eq_any(states(|state| !state.is_finished())))
+        .filter(among!(responses.id, &unfinished))
         .order(responses::id)
-        .limit(missing.into())
         .select((
             responses::endpoint,
             responses::state,
@@ -213,12 +251,11 @@ pub(super) async fn clock(conn: &mut Conn) -> Result<DateTime<Utc>, Failure> {
     now(conn).await
 }
 
-/// The numbers of the states that pass.
-fn states(pass: impl Fn(ResponseState) -> bool) -> Vec<i16> {
-    let all = ResponseState::ALL.iter().copied();
-    all.filter(|state| pass(*state))
-        .map(ResponseState::code)
-        .collect()
+/// Whether a response is in one of the states that pass; with none of them it never is.
+fn in_state(pass: impl Fn(ResponseState) -> bool) -> String {
+    let passing = ResponseState::ALL.iter().filter(|state| pass(**state));
+    let codes = passing.map(|state| format!(", {}", state.code()));
+    format!("state IN (NULL{})", codes.collect::<String>())
 }
 
 fn state(task: TaskId, code: i16) -> Result<ResponseState, Failure> {

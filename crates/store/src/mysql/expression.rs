@@ -6,7 +6,7 @@
 
 use diesel::expression::{ValidGrouping, is_aggregate};
 use diesel::mysql::Mysql;
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 use diesel::serialize::ToSql;
 use diesel::sql_types::{BigInt, Binary, Bool, HasSqlType, SmallInt, Text, Timestamp};
@@ -16,13 +16,17 @@ use tasker_core::id::TaskId;
 use crate::batch::MAX_KEPT;
 
 /// A statement that a connection shall keep. Diesel keeps no UPDATE, because its columns may differ from
-/// call to call. Only for statements whose text takes few forms.
+/// call to call, and nothing that is written as text. Only for statements that take few forms.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kept<Q>(pub(crate) Q);
 
 impl<Q> QueryId for Kept<Q> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Q: Query> Query for Kept<Q> {
+    type SqlType = Q::SqlType;
 }
 
 impl<Q: QueryFragment<Mysql>> QueryFragment<Mysql> for Kept<Q> {
