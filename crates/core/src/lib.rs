@@ -36,6 +36,7 @@ pub mod retry;
 pub mod route;
 pub mod schema;
 pub mod settle;
+mod standing;
 pub mod state;
 pub mod store;
 pub mod strict;

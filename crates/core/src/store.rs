@@ -3,7 +3,6 @@
 //! Every operation is one transaction: it happened as a whole, durably, or not at all. Dropping the
 //! future of an operation never leaves it half done. All times are the database's clock.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,9 +10,9 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use crate::id::{BootId, JournalUid, ProcessId, TaskId, TaskUid};
-use crate::missing::Missing;
 use crate::name::{Client, EndpointName, Identifier, TaskType};
 use crate::purge::{PurgeOrder, Purgeable, Retention};
+pub use crate::standing::{Standing, Tally};
 use crate::state::{ResponseState, TaskStatus};
 use crate::task::{NewTask, Task, TaskHead, TaskResponse};
 use crate::wire::{CancelEntry, Had, Report};
@@ -107,32 +106,6 @@ pub struct ResponseFilter {
     pub after: Option<i64>,
     /// How many at most.
     pub limit: u32,
-}
-
-/// How the responses of a task stand.
-#[derive(Debug, Clone)]
-pub struct Tally {
-    /// The database's clock.
-    pub now: DateTime<Utc>,
-    /// How many expected responses are in each state.
-    pub states: BTreeMap<ResponseState, u32>,
-    /// When the first of the expected responses in RETRYING may start again.
-    pub next_retry_at: Option<DateTime<Utc>>,
-    /// How many responses came that were not expected or came after an open task was settled.
-    pub late: u32,
-    /// Expected responses that are not finished, by endpoint, as many as were asked for.
-    pub missing: Vec<Missing>,
-}
-
-/// How a task stands, all of it at one moment.
-#[derive(Debug, Clone)]
-pub struct Standing {
-    /// The task.
-    pub head: TaskHead,
-    /// A page of its responses.
-    pub responses: Vec<TaskResponse>,
-    /// How all of them stand.
-    pub tally: Tally,
 }
 
 /// What to try again.
