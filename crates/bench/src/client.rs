@@ -162,7 +162,7 @@ pub(crate) fn refused(what: &str, status: u16, body: &[u8]) -> BenchError {
 }
 
 /// A POST of which only the identifier changes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Order {
     run: String,
     head: String,

@@ -15,6 +15,8 @@ pub struct Plan {
     pub endpoints: usize,
     /// How many tasks.
     pub tasks: u64,
+    /// How many tasks go before them, to be through before the clock starts.
+    pub warm_up: u64,
     /// Whether the tasks name them.
     pub audience: Audience,
     /// How many POSTs are under way at once.
@@ -56,23 +58,32 @@ pub async fn run(bench: &Bench<'_>, plan: &Plan) -> Result<Report, BenchError> {
         plan.payload_bytes,
         listed.then_some(running.names.as_slice()),
     )?;
-    let until = Until::Count(plan.tasks);
-    let posted = post(&bench.target, order, plan.in_flight, until, bench.progress).await?;
     let mut client = bench.client();
     let endpoints = count(&running);
     let goal = match plan.audience {
         Audience::Listed => Goal::Done(endpoints),
         Audience::Open => Goal::Recorded(endpoints),
     };
-    let recorded = bench
-        .finish(&mut running, &mut client, posted.tasks, goal)
-        .await?;
+    let all = plan.warm_up + plan.tasks;
+    let mut fsyncs = 0;
+    if plan.warm_up > 0 {
+        let until = Until::Numbers(0..plan.warm_up);
+        let order = order.clone();
+        post(&bench.target, order, plan.in_flight, until, bench.progress).await?;
+        let warm = bench.finish(&mut running, &mut client, plan.warm_up, goal);
+        // What is void now is void at the end.
+        warm.await?;
+        fsyncs = running.fleet.journal.syncs();
+    }
+    let until = Until::Numbers(plan.warm_up..all);
+    let posted = post(&bench.target, order, plan.in_flight, until, bench.progress).await?;
+    let recorded = bench.finish(&mut running, &mut client, all, goal).await?;
     let span = recorded.at.duration_since(posted.started);
-    let fsyncs = running.fleet.journal.syncs();
+    fsyncs = running.fleet.journal.syncs() - fsyncs;
     let done = match plan.audience {
         Audience::Open if recorded.void.is_none() => {
             let goal = Goal::Done(endpoints);
-            bench.walk(&mut client, posted.tasks, goal).await?
+            bench.walk(&mut client, all, goal).await?
         }
         _ => recorded,
     };

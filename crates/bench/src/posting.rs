@@ -1,5 +1,6 @@
 //! Many clients that POST as fast as they are answered.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -20,15 +21,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 const TELL_EVERY: Duration = Duration::from_millis(100);
 
 /// How many tasks are posted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum Until {
-    /// So many.
-    Count(u64),
+    /// Those with these numbers.
+    Numbers(Range<u64>),
     /// As many as fit into this time.
     Over(Duration),
 }
 
-/// What came of it. The tasks are numbered from 0 without a gap: what was refused or broke off is
+/// What came of it. The tasks are numbered without a gap: what was refused or broke off is
 /// posted again, with the same identifier.
 #[derive(Debug)]
 pub(crate) struct Posted {
@@ -64,7 +65,7 @@ impl Shared {
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         match self.until {
-            Until::Count(count) if number >= count => None,
+            Until::Numbers(ref numbers) if number >= numbers.end => None,
             _ => Some(number),
         }
     }
@@ -78,15 +79,21 @@ pub(crate) async fn post(
     until: Until,
     progress: &dyn Progress,
 ) -> Result<Posted, BenchError> {
-    match until {
-        Until::Count(count) => progress.begin("tasks", count),
-        Until::Over(span) => progress.begin("seconds", span.as_secs()),
-    }
+    let first = match &until {
+        Until::Numbers(numbers) => {
+            progress.begin("tasks", numbers.end - numbers.start);
+            numbers.start
+        }
+        Until::Over(span) => {
+            progress.begin("seconds", span.as_secs());
+            0
+        }
+    };
     let shared = Arc::new(Shared {
         order,
         until,
         started: Instant::now(),
-        next: AtomicU64::new(0),
+        next: AtomicU64::new(first),
         refused: AtomicU64::new(0),
         errors: AtomicU64::new(0),
     });
@@ -110,8 +117,8 @@ pub(crate) async fn post(
                 }
                 None => break,
             },
-            _ = ticks.tick() => progress.at(match until {
-                Until::Count(_) => shared.next.load(Ordering::Relaxed),
+            _ = ticks.tick() => progress.at(match shared.until {
+                Until::Numbers(_) => shared.next.load(Ordering::Relaxed) - first,
                 Until::Over(_) => shared.started.elapsed().as_secs(),
             }),
         }

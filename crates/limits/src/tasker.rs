@@ -60,16 +60,26 @@ pub async fn fanout(
     };
     let name = format!("fanout.{endpoints}.{audience}");
     let wait = if is_open { OPEN_WAIT_S } else { WAIT_S };
-    run_fanout(stage, endpoints, tasks, audience, wait, &name, figures).await;
+    let size = Size {
+        endpoints,
+        tasks,
+        warm_up: 0,
+    };
+    run_fanout(stage, size, audience, wait, &name, figures).await;
 }
 
-/// One task to so many endpoints.
+/// One task to so many endpoints, after one that warmed everything.
 ///
 /// # Panics
 /// If the installation cannot be made.
 pub async fn crowd(stage: &Stage, endpoints: usize, figures: &mut Figures) {
     let name = format!("crowd.{endpoints}");
-    run_fanout(stage, endpoints, 1, "listed", WAIT_S, &name, figures).await;
+    let size = Size {
+        endpoints,
+        tasks: 1,
+        warm_up: 1,
+    };
+    run_fanout(stage, size, "listed", WAIT_S, &name, figures).await;
     if let Some(seconds) = figures.latest(&format!("{name}.seconds")) {
         figures.add(format!("{name}.ms"), seconds * 1e3);
         let each = seconds * 1e6 / endpoints as f64;
@@ -77,10 +87,16 @@ pub async fn crowd(stage: &Stage, endpoints: usize, figures: &mut Figures) {
     }
 }
 
-async fn run_fanout(
-    stage: &Stage,
+/// How many of what.
+struct Size {
     endpoints: usize,
     tasks: u32,
+    warm_up: u32,
+}
+
+async fn run_fanout(
+    stage: &Stage,
+    size: Size,
     audience: &str,
     wait_s: u32,
     name: &str,
@@ -88,7 +104,8 @@ async fn run_fanout(
 ) {
     let product = Product::make(stage);
     let mut running = product.start(wait_s);
-    let (endpoints, tasks) = (endpoints.to_string(), tasks.to_string());
+    let (endpoints, tasks) = (size.endpoints.to_string(), size.tasks.to_string());
+    let warm_up = size.warm_up.to_string();
     let audience = format!("--{audience}");
     let watched = running.bench(&[
         "fanout",
@@ -96,6 +113,8 @@ async fn run_fanout(
         &endpoints,
         "--tasks",
         &tasks,
+        "--warm-up",
+        &warm_up,
         &audience,
     ]);
     figures.take(name, watched.run);

@@ -160,6 +160,7 @@ fn what_the_sweep_finds_again_is_held_once_and_what_comes_back_is_first() {
     }
     assert_eq!(memory.waiting(), 2);
     let first = memory.next(&settings).unwrap();
+    memory.landed(&first);
     memory.push_back(first);
     let ids: Vec<_> = parcels(&mut memory, &settings)
         .into_iter()

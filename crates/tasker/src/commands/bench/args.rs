@@ -71,6 +71,9 @@ pub struct FanoutArgs {
     /// How many tasks
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub tasks: u64,
+    /// How many tasks go before them, to be through before the clock starts
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub warm_up: u64,
     /// Each task names all endpoints (default)
     #[arg(long, conflicts_with = "open")]
     pub listed: bool,

@@ -148,6 +148,7 @@ async fn section(command: &BenchCommand, bench: &Bench<'_>) -> Result<Measured, 
             let plan = fanout::Plan {
                 endpoints,
                 tasks: args.tasks,
+                warm_up: args.warm_up,
                 audience: match args.open {
                     true => Audience::Open,
                     false => Audience::Listed,
