@@ -3,8 +3,9 @@
 //! Requests do not talk to the database themselves. They put their task into a bounded queue, and
 //! one committer takes all that has piled up into one transaction: an idle system commits at once, a
 //! busy one commits many tasks with one fsync, and nothing waits for a timer. A second committer would
-//! halve the transactions, not add to them (ADR 0013). A request that goes away never cancels a transaction. One that no transaction takes in time is refused:
-//! with a slow database, load is shed instead of piling up.
+//! halve the transactions, not add to them (ADR 0013). A request that goes away never cancels a
+//! transaction. One that no transaction takes in time is refused: with a slow database, load is shed
+//! instead of piling up.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -65,7 +65,7 @@ pub async fn run(bench: &Bench<'_>, plan: &Plan) -> Result<Report, BenchError> {
         Audience::Open => Goal::Recorded(endpoints),
     };
     let all = plan.warm_up + plan.tasks;
-    let mut fsyncs = 0;
+    let mut syncs_before = 0;
     if plan.warm_up > 0 {
         let until = Until::Numbers(0..plan.warm_up);
         let order = order.clone();
@@ -73,13 +73,13 @@ pub async fn run(bench: &Bench<'_>, plan: &Plan) -> Result<Report, BenchError> {
         let warm = bench.finish(&mut running, &mut client, plan.warm_up, goal);
         // What is void now is void at the end.
         warm.await?;
-        fsyncs = running.fleet.journal.syncs();
+        syncs_before = running.fleet.journal.syncs();
     }
     let until = Until::Numbers(plan.warm_up..all);
     let posted = post(&bench.target, order, plan.in_flight, until, bench.progress).await?;
     let recorded = bench.finish(&mut running, &mut client, all, goal).await?;
     let span = recorded.at.duration_since(posted.started);
-    fsyncs = running.fleet.journal.syncs() - fsyncs;
+    let fsyncs = running.fleet.journal.syncs() - syncs_before;
     let done = match plan.audience {
         Audience::Open if recorded.void.is_none() => {
             let goal = Goal::Done(endpoints);

@@ -11,7 +11,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How often memory is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// As shipped, but for the port, and the time that open tasks wait for more endpoints.
+/// As shipped, but for the port, the time that open tasks wait for more endpoints, and the run policy:
+/// that of Celery's late acks.
 const CONFIG: &str = r"
 task_types:
   - name: bench

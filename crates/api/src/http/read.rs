@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
-use tasker_core::Client;
-use tasker_core::TaskId;
 use tasker_core::store::{ResponseFilter, TaskFilter};
 use tasker_core::task::Task;
+use tasker_core::{Client, TaskId};
 use tokio::time::timeout;
 use utoipa::ToSchema;
 

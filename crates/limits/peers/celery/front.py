@@ -17,7 +17,7 @@ _sessions = threading.local()
 
 @app.post("/tasks")
 def post():
-    """One task; its number, and the one that the client gave it."""
+    """One task; its number."""
     if not hasattr(_sessions, "database"):
         _sessions.database = database()
     payload = json.dumps(request.get_json()["payload"])

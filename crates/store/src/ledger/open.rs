@@ -36,7 +36,7 @@ pub(super) async fn due_to_be_asked(
     let text = open_rows(&format!(
         "endpoints.last_seen_at >= ? AND responses.ask_at <= ? \
          AND (tasks.expires_at > ? OR {})",
-        among(&UNDER_WAY)
+        in_states(&UNDER_WAY)
     ));
     let found = diesel::sql_query(text)
         .bind::<Timestamp, _>(seen_since)
@@ -55,7 +55,7 @@ pub(super) async fn silent(
 ) -> Result<Vec<Found>, Failure> {
     let text = open_rows(&format!(
         "endpoints.last_seen_at <= ? AND {} AND responses.last_modified_at <= ? AND {} <= ?",
-        among(&UNDER_WAY),
+        in_states(&UNDER_WAY),
         end_of_timeout!(),
     ));
     let found = diesel::sql_query(text)
@@ -76,7 +76,7 @@ pub(super) async fn of_endpoint(
         "SELECT id, task_id FROM responses {} WHERE task_type = ? AND endpoint = ? AND is_open = 1 \
          AND {}",
         by_index!("responses_ask"),
-        among(states),
+        in_states(states),
     );
     let found = diesel::sql_query(text)
         .bind::<Text, _>(sign.task_type.as_str())
@@ -116,10 +116,10 @@ fn open_rows(condition: &str) -> String {
     )
 }
 
-fn among(states: &[ResponseState]) -> String {
-    let codes = states.iter().map(|state| state.code().to_string());
-    format!(
-        "responses.state IN ({})",
-        codes.collect::<Vec<_>>().join(", ")
-    )
+/// Whether a response is in one of these states; with none of them it never is.
+pub(super) fn in_states<'s>(states: impl IntoIterator<Item = &'s ResponseState>) -> String {
+    let codes = states
+        .into_iter()
+        .map(|state| format!(", {}", state.code()));
+    format!("responses.state IN (NULL{})", codes.collect::<String>())
 }

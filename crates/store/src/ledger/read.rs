@@ -15,6 +15,7 @@ use tasker_core::state::ResponseState;
 use tasker_core::store::{Endpoint, ResponseFilter, Standing, Tally, TaskFilter};
 use tasker_core::task::{Task, TaskHead, TaskResponse};
 
+use super::open::in_states;
 use super::{Conn, now};
 use crate::batch::MAX_LIST;
 use crate::failure::Failure;
@@ -251,11 +252,9 @@ pub(super) async fn clock(conn: &mut Conn) -> Result<DateTime<Utc>, Failure> {
     now(conn).await
 }
 
-/// Whether a response is in one of the states that pass; with none of them it never is.
+/// Whether a response is in one of the states that pass.
 fn in_state(pass: impl Fn(ResponseState) -> bool) -> String {
-    let passing = ResponseState::ALL.iter().filter(|state| pass(**state));
-    let codes = passing.map(|state| format!(", {}", state.code()));
-    format!("state IN (NULL{})", codes.collect::<String>())
+    in_states(ResponseState::ALL.iter().filter(|state| pass(**state)))
 }
 
 fn state(task: TaskId, code: i16) -> Result<ResponseState, Failure> {

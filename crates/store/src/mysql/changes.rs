@@ -15,7 +15,7 @@ use crate::batch::parts;
 use crate::rows::{NewTaskRow, ResponseBody, ResponseRow};
 use crate::schema::{responses, tasks};
 
-/// The most rows of one statement; the server keeps some 10 KiB for each.
+/// The most rows of one statement: the server holds on to each placeholder of a kept one.
 const MAX_ROWS: usize = 64;
 
 /// A row that can be inserted.
