@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix_web::web;
 use tasker_core::broker::{Broker, Queue};
-use tasker_core::store::Store;
+use tasker_core::store::{Ports, Store};
 use tasker_core::{ProcessId, TaskType};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
@@ -63,7 +63,7 @@ pub enum ServeError {
 pub async fn serve(
     listener: TcpListener,
     settings: ApiSettings,
-    store: Arc<dyn Store>,
+    ports: Ports,
     broker: Arc<dyn Broker>,
     stop: CancellationToken,
 ) -> Result<Drained, ServeError> {
@@ -71,6 +71,7 @@ pub async fn serve(
         return Err(ServeError::Settings(fault));
     }
     let settings = Arc::new(settings);
+    let store = Arc::clone(&ports.store);
     let owner = ProcessId::mint();
     let metrics = Arc::new(Metrics::new());
     let ledger = Arc::new(Outage::new("the ledger"));

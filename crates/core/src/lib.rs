@@ -5,6 +5,7 @@
 //!
 //! # Layout
 //!
+//! * [`account`]: who may do what, and whose things they see
 //! * [`name`], [`id`]: newtypes for everything that has a name or a number
 //! * [`state`]: the states of a task and of a task response, and who moves them
 //! * [`task`]: what is asked for, what is stored, what is shown
@@ -21,6 +22,7 @@
 //! * [`backoff`], [`harmless`]: longer waits after failures, text of others that steers nothing
 //! * [`errnr`]: the error numbers that the engine itself assigns
 
+pub mod account;
 pub mod backoff;
 pub mod broker;
 pub mod errnr;
@@ -43,6 +45,7 @@ pub mod strict;
 pub mod task;
 pub mod wire;
 
+pub use account::ClientScope;
 pub use id::{BootId, JournalUid, ProcessId, TaskId, TaskUid};
 pub use name::{Client, EndpointName, Identifier, NameError, TaskType};
 pub use state::{ResponseState, TaskStatus};

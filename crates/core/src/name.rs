@@ -200,12 +200,12 @@ name! {
     Identifier, check_name
 }
 name! {
-    /// Who asked. One client, `local`, until accounts exist.
+    /// Who asked: the name of a user.
     Client, check_name
 }
 
 impl Client {
-    /// The one client of an installation without accounts.
+    /// The one client where nobody says who they are (`api.auth: none`).
     #[must_use]
     pub fn local() -> Self {
         Self("local".into())

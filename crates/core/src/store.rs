@@ -3,14 +3,17 @@
 //! Every operation is one transaction: it happened as a whole, durably, or not at all. Dropping the
 //! future of an operation never leaves it half done. All times are the database's clock.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
+use crate::account::ClientScope;
 use crate::id::{BootId, JournalUid, ProcessId, TaskId, TaskUid};
-use crate::name::{Client, EndpointName, Identifier, TaskType};
+use crate::name::{EndpointName, Identifier, TaskType};
 use crate::purge::{PurgeOrder, Purgeable, Retention};
 pub use crate::standing::{Standing, Tally};
 use crate::state::{ResponseState, TaskStatus};
@@ -84,7 +87,7 @@ pub enum Created {
 #[derive(Debug, Clone)]
 pub struct TaskFilter {
     /// Whose.
-    pub client: Client,
+    pub scope: ClientScope,
     /// Of which type.
     pub task_type: TaskType,
     /// Only of this status.
@@ -255,6 +258,19 @@ pub struct Endpoint {
     pub is_online: bool,
 }
 
+/// A database, by each of its ports.
+#[derive(Clone)]
+pub struct Ports {
+    /// Tasks and their responses.
+    pub store: Arc<dyn Store>,
+}
+
+impl fmt::Debug for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ports")
+    }
+}
+
 /// The ledger.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -268,10 +284,10 @@ pub trait Store: Send + Sync + 'static {
         owner: ProcessId,
     ) -> Result<Vec<Created>, StoreError>;
 
-    /// One task by its key.
+    /// One task by its key, of the scope's client.
     async fn task(
         &self,
-        client: &Client,
+        scope: &ClientScope,
         task_type: &TaskType,
         identifier: &Identifier,
     ) -> Result<Option<Task>, StoreError>;

@@ -34,7 +34,7 @@ mod sqlite;
 
 use std::sync::Arc;
 
-use tasker_core::store::Store;
+use tasker_core::store::{Ports, Store};
 
 pub use admin::{is_empty, migrate, reset, schema_is_current};
 pub use clock::{Clock, TellTime};
@@ -49,15 +49,21 @@ pub use options::{OpenError, StoreOptions};
 ///
 /// # Errors
 /// [`OpenError::BadUrl`].
-pub fn open(url: &str, options: &StoreOptions) -> Result<Arc<dyn Store>, OpenError> {
+pub fn open(url: &str, options: &StoreOptions) -> Result<Ports, OpenError> {
     Ok(match Location::parse(url)? {
         Location::Mysql { url, .. } => {
             let pools = mysql::Pools::new(url, options)?;
-            Arc::new(mysql::ledger::Ledger::new(pools, options))
+            ports(mysql::ledger::Ledger::new(pools, options))
         }
         Location::Sqlite(path) => {
             let pools = sqlite::Pools::new(&path, options)?;
-            Arc::new(sqlite::ledger::Ledger::new(pools, options))
+            ports(sqlite::ledger::Ledger::new(pools, options))
         }
     })
+}
+
+/// One ledger, by each of its ports.
+fn ports<L: Store>(ledger: L) -> Ports {
+    let ledger = Arc::new(ledger);
+    Ports { store: ledger }
 }

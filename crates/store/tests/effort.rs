@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use diesel_async::{AsyncConnection, AsyncMysqlConnection, RunQueryDsl, SimpleAsyncConnection};
 use tasker_core::JournalUid;
+use tasker_core::account::ClientScope;
 use tasker_core::id::{ProcessId, TaskId};
 use tasker_core::name::Client;
 use tasker_core::store::{Arrived, Created, ResponseFilter, Store, TaskFilter, WorkerSign};
@@ -119,7 +120,7 @@ async fn everyday(store: &dyn Store, task: &TaskHead, sign: &WorkerSign) {
     assert!(unsent.expect("unsent").is_empty());
     store.hello(sign.clone(), false).await.expect("a welcome");
     let page = TaskFilter {
-        client: Client::local(),
+        scope: ClientScope::own(Client::local()),
         task_type: task_type("worker"),
         status: None,
         before: Some(task.id),
@@ -145,7 +146,7 @@ async fn work_grows_neither_with_the_ledger_nor_row_by_row() {
         statement_timeout: Duration::from_secs(60),
         ..StoreOptions::default()
     };
-    let store = tasker_store::open(&url, &options).expect("opened");
+    let store = tasker_store::open(&url, &options).expect("opened").store;
     let store = &*store;
     let mut conn = AsyncMysqlConnection::establish(&url)
         .await

@@ -46,7 +46,7 @@ async fn statements_are_logged_without_their_values() {
             pool_wait: std::time::Duration::from_secs(60),
             ..StoreOptions::default()
         };
-        let store = open(&url, &options).expect("opened");
+        let store = open(&url, &options).expect("opened").store;
         let task = NewTask {
             payload: Some(bytes::Bytes::from_static(b"\"swordfish\"")),
             ..new_task("plainly-named", &["a"])

@@ -14,7 +14,7 @@ use tasker_core::broker::Broker;
 use tasker_core::handler::Handler;
 use tasker_core::purge::Retention;
 use tasker_core::schema::PayloadSchema;
-use tasker_core::store::{Store, Timing};
+use tasker_core::store::{Ports, Timing};
 use tasker_core::{EndpointName, TaskType};
 use tasker_store::{OpenError, StoreOptions};
 use tasker_worker::WorkerSettings;
@@ -38,7 +38,7 @@ fn database(db: &DbConfig, error: OpenError) -> Failure {
 ///
 /// # Errors
 /// [`Failure::Usage`] if the URL cannot be used.
-pub fn open_store(db: &DbConfig, timing: Timing) -> Result<Arc<dyn Store>, Failure> {
+pub fn open_store(db: &DbConfig, timing: Timing) -> Result<Ports, Failure> {
     let options = StoreOptions {
         pool_size: db.pool,
         timing,

@@ -12,6 +12,7 @@ use diesel::Connection;
 use diesel::connection::SimpleConnection;
 use diesel_async::{AsyncConnection, AsyncMysqlConnection, SimpleAsyncConnection};
 use serde_json::{Value, json};
+use tasker_core::account::ClientScope;
 use tasker_core::store::{Arrived, Store, TaskFilter};
 use tasker_core::task::NewTask;
 use tasker_core::wire::Report;
@@ -50,8 +51,11 @@ impl Site {
     fn new(dir: tempfile::TempDir, url: String) -> Self {
         let rt = Runtime::new().unwrap();
         rt.block_on(tasker_store::migrate(&url)).unwrap();
-        let store =
-            rt.block_on(async { tasker_store::open(&url, &StoreOptions::default()).unwrap() });
+        let store = rt.block_on(async {
+            tasker_store::open(&url, &StoreOptions::default())
+                .unwrap()
+                .store
+        });
         std::fs::write(dir.path().join("production.config.yaml"), CONFIG).unwrap();
         let site = Self {
             dir,
@@ -129,7 +133,7 @@ impl Site {
     /// The identifiers of the stored tasks, newest first.
     fn stored(&self) -> Vec<String> {
         let all = TaskFilter {
-            client: Client::local(),
+            scope: ClientScope::own(Client::local()),
             task_type: task_type("worker"),
             status: None,
             before: None,

@@ -8,6 +8,7 @@ use tasker_core::{EndpointName, ResponseState, TaskStatus};
 use utoipa::ToSchema;
 
 use super::body::{self, Body};
+use super::caller::Caller;
 use super::desk::{Desk, unknown_task};
 use super::problem::{Code, Problem};
 use super::query::{Query, words};
@@ -52,16 +53,17 @@ pub(crate) struct ChangedJson {
 )]
 pub(crate) async fn cancel(
     req: HttpRequest,
+    caller: Caller,
     payload: web::Payload,
     desk: web::Data<Desk>,
 ) -> Result<HttpResponse, Problem> {
-    desk.task_type(&req)?;
+    desk.task_type(&req, &caller)?;
     Query::none(&req)?;
     if let Some(body) = body::read_optional(&req, payload, &desk).await? {
         let faults = Fields::read(&body.bytes)?.finish(&[]);
         faults.or(())?;
     }
-    let task = desk.task(&req).await?;
+    let task = desk.task(&req, &caller).await?;
     let (id, owner) = (task.head.id, desk.owner);
     let was_cancelled = task.head.cancel_requested_at.is_some();
     let changed = desk
@@ -120,14 +122,16 @@ pub(crate) struct RetryBody {
 )]
 pub(crate) async fn retry(
     req: HttpRequest,
+    caller: Caller,
     payload: web::Payload,
     desk: web::Data<Desk>,
 ) -> Result<HttpResponse, Problem> {
-    desk.task_type(&req)?;
+    desk.task_type(&req, &caller)?;
     Query::none(&req)?;
     let body = body::read_optional(&req, payload, &desk).await?;
     let order = read_order(body.as_ref(), &desk)?;
-    let task = desk.task(&req).await?;
+    caller.reach(order.endpoints.as_deref())?;
+    let task = desk.task(&req, &caller).await?;
     let id = task.head.id;
     let changed = desk
         .ledger(move |store| async move { store.retry(id, order).await })

@@ -8,10 +8,11 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use tasker_core::task::Task;
-use tasker_core::{Client, EndpointName, TaskStatus};
+use tasker_core::{EndpointName, TaskStatus};
 use tokio::time::timeout;
 
 use super::body;
+use super::caller::Caller;
 use super::desk::Desk;
 use super::problem::{Code, Problem};
 use super::query::Query;
@@ -72,21 +73,23 @@ pub(crate) struct CreateBody {
 )]
 pub(crate) async fn create(
     req: HttpRequest,
+    caller: Caller,
     payload: web::Payload,
     desk: web::Data<Desk>,
 ) -> Result<HttpResponse, Problem> {
-    let kind = desk.task_type(&req)?;
+    let kind = desk.task_type(&req, &caller)?;
     Query::none(&req)?;
     let body = body::read(&req, payload, &desk).await?;
     let asked = receive(&body.bytes)?;
     let known = known(&desk, kind, &asked).await?;
     let rules = Rules {
-        client: &Client::local(),
+        client: caller.scope().client(),
         task_type: kind,
         settings: &desk.settings,
         known: known.as_deref(),
     };
     let task = validate(asked, &rules)?;
+    caller.reach(task.endpoints.as_deref())?;
     let accepted = timeout(ANSWER_WITHIN, desk.intake.accept(task)).await;
     match accepted.unwrap_or(Err(NotAccepted::Unavailable)) {
         Ok(Accepted::New { task, sent }) => {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use actix_web::HttpRequest;
 use tasker_core::store::{Store, StoreError};
 use tasker_core::task::Task;
-use tasker_core::{Client, Identifier, ProcessId};
+use tasker_core::{Identifier, ProcessId};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::caller::Caller;
 use super::problem::{Code, Problem};
 use crate::accept::Intake;
 use crate::board::Board;
@@ -55,7 +56,15 @@ impl Desk {
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
         T: Send + 'static,
     {
-        match self.main.spawn(work(Arc::clone(&self.store))).await {
+        self.apart(work(Arc::clone(&self.store))).await
+    }
+
+    /// As [`Desk::ledger`], for any port of the database.
+    pub(crate) async fn apart<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, Problem> {
+        match self.main.spawn(work).await {
             Ok(result) => {
                 self.ledger.learn(&result);
                 result.map_err(|error| Problem::of_store(&error))
@@ -67,10 +76,17 @@ impl Desk {
         }
     }
 
-    /// The settings of the task type in the path.
-    pub(crate) fn task_type(&self, req: &HttpRequest) -> Result<&TaskTypeSettings, Problem> {
+    /// The settings of the task type in the path. One that the caller may not touch is told like one
+    /// that is not configured.
+    pub(crate) fn task_type(
+        &self,
+        req: &HttpRequest,
+        caller: &Caller,
+    ) -> Result<&TaskTypeSettings, Problem> {
         let text = req.match_info().query("task_type");
-        self.settings.task_type(text).ok_or_else(|| {
+        let found = self.settings.task_type(text);
+        let granted = found.filter(|task_type| caller.may_touch(&task_type.name));
+        granted.ok_or_else(|| {
             // What is not a task type's name is not repeated to the client.
             let known = tasker_core::TaskType::parse(text).is_ok();
             let text = if known { text } else { "of that name" };
@@ -82,8 +98,9 @@ impl Desk {
     }
 
     /// The task in the path.
-    pub(crate) async fn task(&self, req: &HttpRequest) -> Result<Task, Problem> {
-        let task_type = self.task_type(req)?.name.clone();
+    pub(crate) async fn task(&self, req: &HttpRequest, caller: &Caller) -> Result<Task, Problem> {
+        let task_type = self.task_type(req, caller)?.name.clone();
+        let scope = caller.scope().clone();
         let mut faults = Faults::default();
         let text = req.match_info().query("identifier");
         let identifier = name(
@@ -94,10 +111,7 @@ impl Desk {
         );
         let identifier = identifier.ok_or(faults)?;
         let found = self
-            .ledger(|store| async move {
-                let client = Client::local();
-                store.task(&client, &task_type, &identifier).await
-            })
+            .ledger(|store| async move { store.task(&scope, &task_type, &identifier).await })
             .await?;
         found.ok_or_else(unknown_task)
     }

@@ -1,6 +1,8 @@
 //! HTTP: routes, limits, and what every request has in common.
 
+mod access;
 mod body;
+mod caller;
 mod change;
 mod create;
 mod desk;
@@ -20,6 +22,7 @@ use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Resource, web};
 
+use caller::Caller;
 pub(crate) use desk::Desk;
 use problem::{Code, Problem};
 use socket2::SockRef;
@@ -44,6 +47,7 @@ pub(crate) fn server(listener: TcpListener, desk: web::Data<Desk>) -> std::io::R
     let app = move || {
         App::new()
             .app_data(desk.clone())
+            .wrap(from_fn(access::guard))
             .wrap(from_fn(origin::guard))
             .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
             .wrap(from_fn(observe))
@@ -95,8 +99,8 @@ fn only_get(path: &'static str) -> Resource {
 
 /// A path below a task type; one that is not configured has no methods at all.
 fn of_task_type(path: &'static str, methods: &'static str) -> Resource {
-    let refuse = move |req: HttpRequest, desk: web::Data<Desk>| async move {
-        desk.task_type(&req)?;
+    let refuse = move |req: HttpRequest, caller: Caller, desk: web::Data<Desk>| async move {
+        desk.task_type(&req, &caller)?;
         refuse_method(methods)
     };
     web::resource(path).default_service(web::to(refuse))

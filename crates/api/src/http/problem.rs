@@ -41,6 +41,7 @@ codes! {
     UnknownState = 400 "unknown_state" "A state does not exist",
     UnknownParameter = 400 "unknown_parameter" "A query parameter does not exist",
     BadParameter = 400 "bad_parameter" "A query parameter cannot be read",
+    Forbidden = 403 "forbidden" "The account may not do this",
     CrossOrigin = 403 "cross_origin" "A page of another origin may not do this",
     NoSuchPath = 404 "no_such_path" "There is nothing here",
     UnknownTaskType = 404 "unknown_task_type" "The task type is not configured",

@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use tasker_core::TaskId;
 use tasker_core::store::{ResponseFilter, TaskFilter};
 use tasker_core::task::Task;
-use tasker_core::{Client, TaskId};
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
+use super::caller::Caller;
 use super::create::location;
 use super::desk::{Desk, unknown_task};
 use super::problem::Problem;
@@ -36,10 +37,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
     ),
     responses((status = 200, body = Answer, description = "The task, its responses and a summary"))
 )]
-pub(crate) async fn show(req: HttpRequest, desk: web::Data<Desk>) -> Result<HttpResponse, Problem> {
+pub(crate) async fn show(
+    req: HttpRequest,
+    caller: Caller,
+    desk: web::Data<Desk>,
+) -> Result<HttpResponse, Problem> {
     let query = Query::read(&req, &["wait"])?;
     let wait = query.bounded("wait", MAX_WAIT_S)?.unwrap_or(0);
-    let task = desk.task(&req).await?;
+    let task = desk.task(&req, &caller).await?;
     if wait > 0 && !task.head.status.is_settled() {
         wait_until_settled(&desk, &task, Duration::from_secs(wait.into())).await?;
     }
@@ -137,13 +142,17 @@ pub(crate) struct TaskPage {
     ),
     responses((status = 200, body = TaskPage, description = "A page of tasks"))
 )]
-pub(crate) async fn list(req: HttpRequest, desk: web::Data<Desk>) -> Result<HttpResponse, Problem> {
-    let task_type = desk.task_type(&req)?.name.clone();
+pub(crate) async fn list(
+    req: HttpRequest,
+    caller: Caller,
+    desk: web::Data<Desk>,
+) -> Result<HttpResponse, Problem> {
+    let task_type = desk.task_type(&req, &caller)?.name.clone();
     let query = Query::read(&req, &["status", "limit", "cursor"])?;
     let list = format!("tasks/{task_type}");
     let limit = query.clamped("limit", 1, MAX_PAGE)?.unwrap_or(PAGE);
     let filter = TaskFilter {
-        client: Client::local(),
+        scope: caller.scope().clone(),
         task_type,
         status: query.status("status")?,
         before: query.cursor("cursor", &list)?,
@@ -181,12 +190,13 @@ pub(crate) struct ResponsePage {
 )]
 pub(crate) async fn responses(
     req: HttpRequest,
+    caller: Caller,
     desk: web::Data<Desk>,
 ) -> Result<HttpResponse, Problem> {
     let query = Query::read(&req, &["state", "received", "limit", "cursor"])?;
     let (state, received_only) = (query.state("state")?, query.flag("received")?);
     let limit = query.clamped("limit", 1, MAX_ROWS)?.unwrap_or(MAX_ROWS);
-    let task = desk.task(&req).await?;
+    let task = desk.task(&req, &caller).await?;
     let list = list_of(&task);
     let filter = ResponseFilter {
         state,

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tasker_api::{ApiSettings, Drained, SchedulerSettings, TaskTypeSettings, Unlisted, serve};
 use tasker_broker::local::LocalBroker;
+use tasker_core::account::ClientScope;
 use tasker_core::broker::Broker;
 use tasker_core::schema::PayloadSchema;
-use tasker_core::store::{Store, TaskFilter, Timing};
+use tasker_core::store::{Ports, Store, TaskFilter, Timing};
 use tasker_core::{Client, TaskType};
 use tasker_store::StoreOptions;
 use tempfile::TempDir;
@@ -137,7 +138,7 @@ impl App {
             timing,
             ..StoreOptions::default()
         };
-        let inner = rt.block_on(async { tasker_store::open(&url, &options).unwrap() });
+        let inner = rt.block_on(async { tasker_store::open(&url, &options).unwrap().store });
         let store = Arc::new(FaultyStore::new(inner));
         let broker = LocalBroker::new();
         let stop = CancellationToken::new();
@@ -145,7 +146,7 @@ impl App {
         let serving = {
             let (store, broker, stop) = (store.clone(), wrap(broker.clone()), stop.clone());
             rt.spawn(async move {
-                serve(listener, settings, store, broker, stop)
+                serve(listener, settings, Ports { store }, broker, stop)
                     .await
                     .unwrap()
             })
@@ -258,7 +259,7 @@ impl App {
     /// How many tasks of a type are stored.
     pub(crate) fn stored(&self, task_type: &str) -> usize {
         let filter = TaskFilter {
-            client: Client::local(),
+            scope: ClientScope::own(Client::local()),
             task_type: TaskType::parse(task_type).unwrap(),
             status: None,
             before: None,

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use tasker_core::account::ClientScope;
 use tasker_core::purge::{PurgeOrder, Purgeable, Retention};
 use tasker_core::store::{
     Arrived, Ask, Changed, Created, Endpoint, HelloAnswer, Recorded, ResponseFilter, RetryOrder,
     Standing, Store, StoreError, TaskFilter, WorkerSign,
 };
 use tasker_core::task::{NewTask, Task, TaskHead, TaskResponse};
-use tasker_core::{Client, Identifier, ProcessId, TaskId, TaskStatus, TaskType, TaskUid};
+use tasker_core::{Identifier, ProcessId, TaskId, TaskStatus, TaskType, TaskUid};
 
 /// The error text that no client may ever see.
 pub(crate) const SECRET: &str = "Access denied for user 'tasker'@'10.0.0.7'";
@@ -86,11 +87,11 @@ impl Store for FaultyStore {
     }
     async fn task(
         &self,
-        client: &Client,
+        scope: &ClientScope,
         task_type: &TaskType,
         identifier: &Identifier,
     ) -> Result<Option<Task>, StoreError> {
-        self.there()?.task(client, task_type, identifier).await
+        self.there()?.task(scope, task_type, identifier).await
     }
     async fn head(&self, task: TaskId) -> Result<Option<TaskHead>, StoreError> {
         self.there()?.head(task).await

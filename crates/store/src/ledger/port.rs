@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use tasker_core::account::ClientScope;
 use tasker_core::id::{ProcessId, TaskId};
-use tasker_core::name::{Client, Identifier, TaskType};
+use tasker_core::name::{Identifier, TaskType};
 use tasker_core::purge::{PurgeOrder, Purgeable, Retention};
 use tasker_core::store::{
     Arrived, Ask, Changed, Created, Endpoint, HelloAnswer, Recorded, ResponseFilter, RetryOrder,
@@ -29,11 +30,11 @@ impl Store for Ledger {
 
     async fn task(
         &self,
-        client: &Client,
+        scope: &ClientScope,
         task_type: &TaskType,
         identifier: &Identifier,
     ) -> Result<Option<Task>, StoreError> {
-        let key = (client.clone(), task_type.clone(), identifier.clone());
+        let key = (scope.clone(), task_type.clone(), identifier.clone());
         self.run("task", Read, key, |conn, key| {
             Box::pin(read::task(conn, key))
         })

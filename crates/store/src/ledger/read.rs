@@ -8,9 +8,10 @@ use diesel::dsl::min;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, SmallInt, Text};
 use diesel_async::RunQueryDsl;
+use tasker_core::account::ClientScope;
 use tasker_core::id::TaskId;
 use tasker_core::missing::Missing;
-use tasker_core::name::{Client, EndpointName, Identifier, TaskType};
+use tasker_core::name::{EndpointName, Identifier, TaskType};
 use tasker_core::state::ResponseState;
 use tasker_core::store::{Endpoint, ResponseFilter, Standing, Tally, TaskFilter};
 use tasker_core::task::{Task, TaskHead, TaskResponse};
@@ -24,10 +25,10 @@ use crate::schema::{endpoints, responses, tasks};
 
 pub(super) async fn task(
     conn: &mut Conn,
-    (client, task_type, identifier): &(Client, TaskType, Identifier),
+    (scope, task_type, identifier): &(ClientScope, TaskType, Identifier),
 ) -> Result<Option<Task>, Failure> {
     let row: Option<StoredRow> = tasks::table
-        .filter(tasks::client.eq(client.as_str()))
+        .filter(tasks::client.eq(scope.client().as_str()))
         .filter(tasks::task_type.eq(task_type.as_str()))
         .filter(tasks::identifier.eq(identifier.as_str()))
         .select(StoredRow::as_select())
@@ -65,7 +66,7 @@ async fn page(conn: &mut Conn, filter: &TaskFilter) -> Result<Vec<TaskId>, Failu
          ORDER BY id DESC LIMIT ?"
     );
     let query = diesel::sql_query(text)
-        .bind::<Text, _>(filter.client.as_str())
+        .bind::<Text, _>(filter.scope.client().as_str())
         .bind::<Text, _>(filter.task_type.as_str())
         .bind::<BigInt, _>(filter.before.unwrap_or(TaskId::MAX))
         .bind::<BigInt, _>(i64::from(filter.limit));

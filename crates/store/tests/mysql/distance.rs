@@ -39,7 +39,9 @@ async fn a_connection_that_takes_longer_than_anybody_waits_is_made_all_the_same(
         ..Toxics::default()
     };
     proxy.poison(Direction::ToServer, slow);
-    let far = tasker_store::open(&url, &StoreOptions::default()).expect("opened");
+    let far = tasker_store::open(&url, &StoreOptions::default())
+        .expect("opened")
+        .store;
     let begun = Instant::now();
     // The first ones wait in vain for a connection that takes many round trips.
     while let Err(error) = far.now().await {
@@ -53,7 +55,9 @@ async fn hundreds_of_reports_are_a_few_round_trips() {
     let database = fresh().await;
     let (proxy, url) = relay(&database).await;
     let far = Probe {
-        store: tasker_store::open(&url, &unhurried()).expect("opened"),
+        store: tasker_store::open(&url, &unhurried())
+            .expect("opened")
+            .store,
         ..Probe::open(&*database).await
     };
     let tasks = (0..TASKS).map(|number| new_task(&format!("t-{number}"), &["a"]));

@@ -19,7 +19,9 @@ async fn closed_port() -> u16 {
 }
 
 async fn is_unavailable(url: &str) -> String {
-    let store = open(url, &StoreOptions::default()).expect("opened without a database");
+    let store = open(url, &StoreOptions::default())
+        .expect("opened without a database")
+        .store;
     let started = Instant::now();
     let Err(error) = store.now().await else {
         panic!("somebody answered");

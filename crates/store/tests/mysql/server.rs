@@ -36,7 +36,9 @@ impl Database {
 
     /// Opens it with these options.
     pub(crate) fn open_with(&self, options: &StoreOptions) -> Arc<dyn Store> {
-        tasker_store::open(&self.url(), options).expect("opened")
+        tasker_store::open(&self.url(), options)
+            .expect("opened")
+            .store
     }
 
     /// A connection of its own, beside the store's.

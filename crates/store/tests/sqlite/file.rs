@@ -47,7 +47,9 @@ impl File {
             statement_timeout: Duration::from_secs(60),
             ..StoreOptions::default()
         };
-        tasker_store::open(&self.url(), &options).expect("opened")
+        tasker_store::open(&self.url(), &options)
+            .expect("opened")
+            .store
     }
 }
 

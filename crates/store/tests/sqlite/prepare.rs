@@ -67,7 +67,9 @@ async fn the_migration_back_undoes_the_migration() {
 async fn a_file_without_a_schema_is_refused() {
     let file = File::unmade();
     std::fs::create_dir(file.path().parent().expect("a folder")).expect("made");
-    let store = open(&file.url(), &StoreOptions::default()).expect("opened");
+    let store = open(&file.url(), &StoreOptions::default())
+        .expect("opened")
+        .store;
     let refused = store.endpoints().await;
     assert!(
         matches!(refused, Err(StoreError::Refused { .. })),
@@ -77,7 +79,9 @@ async fn a_file_without_a_schema_is_refused() {
 
 #[tokio::test]
 async fn a_folder_that_is_missing_makes_the_database_unavailable() {
-    let store = open(&File::unmade().url(), &StoreOptions::default()).expect("opened");
+    let store = open(&File::unmade().url(), &StoreOptions::default())
+        .expect("opened")
+        .store;
     let refused = store.now().await;
     assert!(
         matches!(refused, Err(StoreError::Unavailable(_))),

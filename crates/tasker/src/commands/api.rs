@@ -61,9 +61,9 @@ async fn serve(config: &Config) -> Result<Exit, Failure> {
         .map_err(|e| Failure::Failed(e.to_string()))?;
     tracing::info!("listening on http://{address}");
     let settings = wiring::api_settings(config)?;
-    let store = wiring::open_store(db, config.timing)?;
+    let ports = wiring::open_store(db, config.timing)?;
     let broker = wiring::rabbitmq(queue, account, "tasker api", MAX_REPORT_BYTES);
-    let drained = tasker_api::serve(listener, settings, store, broker.clone(), stop)
+    let drained = tasker_api::serve(listener, settings, ports, broker.clone(), stop)
         .await
         .map_err(|e| Failure::Failed(e.to_string()))?;
     broker.close().await;

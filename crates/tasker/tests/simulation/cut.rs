@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use tasker_core::account::ClientScope;
 use tasker_core::id::{ProcessId, TaskId, TaskUid};
-use tasker_core::name::{Client, Identifier, TaskType};
+use tasker_core::name::{Identifier, TaskType};
 use tasker_core::purge::{PurgeOrder, Purgeable, Retention};
 use tasker_core::state::TaskStatus;
 use tasker_core::store::{
@@ -88,7 +89,7 @@ macro_rules! pass {
 
 pass! {
     create(batch: Vec<NewTask>, owner: ProcessId) -> Vec<Created>;
-    task(client: &Client, task_type: &TaskType, identifier: &Identifier) -> Option<Task>;
+    task(scope: &ClientScope, task_type: &TaskType, identifier: &Identifier) -> Option<Task>;
     head(task: TaskId) -> Option<TaskHead>;
     tasks(filter: TaskFilter) -> Vec<TaskHead>;
     responses(task: TaskId, filter: ResponseFilter) -> Vec<TaskResponse>;

@@ -10,7 +10,7 @@ use tasker_api::{ApiSettings, SchedulerSettings, TaskTypeSettings};
 use tasker_core::broker::Broker;
 use tasker_core::handler::Handler;
 use tasker_core::retry::RetryPolicy;
-use tasker_core::store::Store;
+use tasker_core::store::{Ports, Store};
 use tasker_core::task::RunPolicy;
 use tasker_core::{EndpointName, TaskType};
 use tasker_worker::{JournalError, WorkerError, WorkerSettings};
@@ -55,7 +55,7 @@ impl Api {
             far: Arc::clone(office),
             cut: cut.clone(),
         });
-        let serve = tasker_api::serve(listener, settings(), store, broker, stop.clone());
+        let serve = tasker_api::serve(listener, settings(), Ports { store }, broker, stop.clone());
         let serving = tokio::spawn(async move {
             serve.await.unwrap();
         });

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
+use tasker_core::account::ClientScope;
 use tasker_core::store::{ResponseFilter, Store, TaskFilter};
 use tasker_core::task::{TaskHead, TaskResponse};
 use tasker_core::{Client, TaskId};
@@ -115,7 +116,7 @@ impl World {
             statement_timeout: long,
             ..StoreOptions::default()
         };
-        let store = tasker_store::open(&url, &options).unwrap();
+        let store = tasker_store::open(&url, &options).unwrap().store;
         let office = Office::new(plan.seed, plan.losses);
         let runs = Runs::new(plan.seed);
         let places = [1, 2, 3].into_iter();
@@ -275,7 +276,7 @@ impl World {
         let mut all = Vec::new();
         for name in [ONCE, AGAIN] {
             let filter = TaskFilter {
-                client: Client::local(),
+                scope: ClientScope::own(Client::local()),
                 task_type: task_type(name),
                 status: None,
                 before: None,

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use tasker_core::account::ClientScope;
 use tasker_core::name::{Client, Identifier};
 use tasker_core::state::{ResponseState, TaskStatus};
 use tasker_core::store::Created;
@@ -320,7 +321,11 @@ pub async fn another_process_reads_what_was_stored(ledger: &dyn Ledger) {
     assert_eq!(reader.again(&task).await, task);
     let longest = Identifier::parse(&"x".repeat(128)).expect("an identifier");
     let none = reader
-        .task(&task.head.client, &task.head.task_type, &longest)
+        .task(
+            &ClientScope::own(task.head.client.clone()),
+            &task.head.task_type,
+            &longest,
+        )
         .await;
     assert_eq!(none.expect("read"), None);
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
+use tasker_core::account::ClientScope;
 use tasker_core::id::{BootId, JournalUid, ProcessId, TaskId, TaskUid};
 use tasker_core::state::{ResponseState, TaskStatus};
 use tasker_core::store::{
@@ -136,10 +137,14 @@ impl Probe {
     /// The task as it is now.
     pub async fn again(&self, task: &Task) -> Task {
         let head = &task.head;
-        self.task(&head.client, &head.task_type, &head.identifier)
-            .await
-            .expect("read")
-            .expect("still there")
+        self.task(
+            &ClientScope::own(head.client.clone()),
+            &head.task_type,
+            &head.identifier,
+        )
+        .await
+        .expect("read")
+        .expect("still there")
     }
 
     /// The head of a task as it is now.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tasker_core::account::ClientScope;
 use tasker_core::id::{JournalUid, TaskId};
 use tasker_core::purge::{PurgeOrder, Retention};
 use tasker_core::state::{ResponseState, TaskStatus};
@@ -77,10 +78,14 @@ impl Probe {
     /// Whether the task can be read by its key.
     async fn is_there(&self, task: &Task) -> bool {
         let head = &task.head;
-        self.task(&head.client, &head.task_type, &head.identifier)
-            .await
-            .expect("read")
-            .is_some_and(|found| found.head.uid == head.uid)
+        self.task(
+            &ClientScope::own(head.client.clone()),
+            &head.task_type,
+            &head.identifier,
+        )
+        .await
+        .expect("read")
+        .is_some_and(|found| found.head.uid == head.uid)
     }
 }
 
@@ -149,7 +154,7 @@ pub async fn what_is_purged_is_gone_at_once(ledger: &dyn Ledger) {
 
     assert!(!probe.is_there(&task).await);
     let listed = TaskFilter {
-        client: task.head.client.clone(),
+        scope: ClientScope::own(task.head.client.clone()),
         task_type: task_type("worker"),
         status: None,
         before: None,

@@ -1,6 +1,7 @@
 //! What clients read.
 
 use chrono::Duration;
+use tasker_core::account::ClientScope;
 use tasker_core::id::{JournalUid, TaskId};
 use tasker_core::missing::MissingReason;
 use tasker_core::name::{Client, Identifier};
@@ -14,7 +15,7 @@ use crate::build::{new_task, task_type};
 
 fn all() -> TaskFilter {
     TaskFilter {
-        client: Client::local(),
+        scope: ClientScope::own(Client::local()),
         task_type: task_type("worker"),
         status: None,
         before: None,
@@ -213,7 +214,11 @@ pub async fn what_does_not_exist_is_not_found(ledger: &dyn Ledger) {
     let probe = Probe::open(ledger).await;
     let nothing = Identifier::parse("nothing").expect("an identifier");
     let task = probe
-        .task(&Client::local(), &task_type("worker"), &nothing)
+        .task(
+            &ClientScope::own(Client::local()),
+            &task_type("worker"),
+            &nothing,
+        )
         .await;
     assert_eq!(task.expect("read"), None);
     assert!(listed(&probe, all()).await.is_empty());

@@ -42,7 +42,7 @@ impl Stage {
             pool: 4,
         };
         wiring::migrate(&db).await?;
-        let store = wiring::open_store(&db, config.timing)?;
+        let ports = wiring::open_store(&db, config.timing)?;
         let broker = wiring::local_broker();
         // The API does it too, but beside what already consumes; nothing should be missing at first.
         let declared = broker.declare(&config.names()).await;
@@ -54,7 +54,7 @@ impl Stage {
         let mut parts = JoinSet::new();
         let settings = wiring::api_settings(config)?;
         let serving =
-            tasker_api::serve(listener, settings, store, Arc::clone(&broker), stop.clone());
+            tasker_api::serve(listener, settings, ports, Arc::clone(&broker), stop.clone());
         parts.spawn(async move {
             let ended = serving.await.map_err(|e| format!("the API ended: {e}"));
             ended.map(drop)

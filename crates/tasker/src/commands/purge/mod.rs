@@ -6,6 +6,7 @@ mod record;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tasker_core::account::ClientScope;
 use tasker_core::purge::{LOOK, PurgeOrder, RESPONSES, Retention, TASKS, pause_after};
 use tasker_core::store::{ResponseFilter, Store, StoreError};
 use tasker_core::task::TaskHead;
@@ -52,7 +53,7 @@ pub fn run(args: &PurgeArgs) -> Result<Exit, Failure> {
             return Err(Failure::Failed(message));
         }
         let purge = Purge {
-            store: wiring::open_store(db, config.timing)?,
+            store: wiring::open_store(db, config.timing)?.store,
             retention: Retention::days(days),
         };
         if args.dry_run {
@@ -176,9 +177,10 @@ impl Purge {
 
     /// Writes a task and its responses to the export. `false`: somebody else purged it meanwhile.
     async fn copy(&self, head: &TaskHead, export: &mut Export) -> Result<bool, Failure> {
+        let scope = ClientScope::own(head.client.clone());
         let found = self
             .store
-            .task(&head.client, &head.task_type, &head.identifier)
+            .task(&scope, &head.task_type, &head.identifier)
             .await?;
         let Some(task) = found.filter(|task| task.head.uid == head.uid) else {
             return Ok(false);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tasker_core::account::ClientScope;
 use tasker_core::store::{RecordVerdict, ResponseFilter, Store, TaskFilter};
 use tasker_core::task::{Audience, Counts, RunPolicy, TaskHead, TaskResponse};
 use tasker_core::{Client, JournalUid, ResponseState, TaskStatus, TaskUid};
@@ -78,7 +79,7 @@ impl Laws {
         model: &Picture,
     ) -> Result<(), Difference> {
         let filter = TaskFilter {
-            client: Client::local(),
+            scope: ClientScope::own(Client::local()),
             task_type: task_type("worker"),
             status: None,
             before: None,
