@@ -12,6 +12,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use crate::account::ClientScope;
+use crate::accounts::Accounts;
 use crate::id::{BootId, JournalUid, ProcessId, TaskId, TaskUid};
 use crate::name::{EndpointName, Identifier, TaskType};
 use crate::purge::{PurgeOrder, Purgeable, Retention};
@@ -263,6 +264,8 @@ pub struct Endpoint {
 pub struct Ports {
     /// Tasks and their responses.
     pub store: Arc<dyn Store>,
+    /// Users, tokens, audit.
+    pub accounts: Arc<dyn Accounts>,
 }
 
 impl fmt::Debug for Ports {

@@ -4,6 +4,7 @@
 //! Locks are always taken in the same order: the endpoint's row, tasks by id, then responses. Every
 //! operation that moves a task or one of its responses holds the task's lock.
 
+mod accounts;
 mod asks;
 mod cancel;
 mod create;
@@ -26,8 +27,8 @@ use std::sync::Arc;
 use tasker_core::store::Timing;
 
 use super::{
-    Conn, Pools, begin, insert_purged, insert_responses, insert_tasks, load_responses, now,
-    save_responses,
+    Conn, Pools, begin, insert_audit, insert_purged, insert_responses, insert_tasks,
+    load_responses, now, save_responses,
 };
 use crate::clock::Clock;
 use crate::options::StoreOptions;

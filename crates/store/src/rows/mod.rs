@@ -1,8 +1,10 @@
 //! Rows of the tables, and their way to and from the words of `core`. No row leaves this crate.
 
+mod account;
 mod response;
 mod task;
 
+pub(crate) use account::{AuditRow, NewAuditRow, TokenRow, UserRow, grants};
 pub(crate) use response::{EndpointRow, ResponseBody, ResponseRow};
 pub(crate) use task::{Due, HeadRow, NewTaskRow, StoredRow, TaskChange};
 
