@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use actix_web::{HttpRequest, web};
 use sha2::{Digest, Sha256};
-use tasker_core::{ResponseState, TaskStatus};
+use tasker_core::name::NAME_PATTERN;
+use tasker_core::{Client, ClientScope, ResponseState, TaskStatus};
 
+use super::caller::Caller;
 use crate::fault::{Fault, FaultCode, Faults};
 
 /// The parameters of a request.
@@ -76,6 +78,15 @@ impl Query {
     pub(crate) fn bounded(&self, name: &str, max: u32) -> Result<Option<u32>, Faults> {
         let fits = |text: &str| text.parse().ok().filter(|number| *number <= max);
         self.parsed(name, || format!("0..={max}"), fits)
+    }
+
+    /// Whose things are meant, by the parameter `client`: the caller's own without it. `None`: of somebody
+    /// whose things the caller does not see.
+    pub(crate) fn scope(&self, caller: &Caller) -> Result<Option<ClientScope>, Faults> {
+        let allowed = || NAME_PATTERN.to_owned();
+        let client = self.parsed("client", allowed, |text| Client::parse(text).ok())?;
+        let own = caller.scope();
+        Ok(client.map_or_else(|| own.of(own.client().clone()), |client| own.of(client)))
     }
 
     pub(crate) fn status(&self, name: &str) -> Result<Option<TaskStatus>, Faults> {

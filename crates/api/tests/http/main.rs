@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 
+mod accounts;
 mod app;
 mod bad_input;
 mod bad_request;
