@@ -74,6 +74,15 @@ pub struct TaskTypeConfig {
     pub schema: Option<serde_json::Value>,
 }
 
+/// Who may use the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// Who has an account.
+    Required,
+    /// Everybody.
+    None,
+}
+
 /// `api`.
 #[derive(Debug, Clone)]
 pub struct ApiConfig {
@@ -81,6 +90,8 @@ pub struct ApiConfig {
     pub bind: IpAddr,
     /// The port; 0 = any free one.
     pub port: u16,
+    /// Who may use it.
+    pub auth: Auth,
     /// Whether an address that others can reach is wanted in spite of missing accounts and TLS.
     pub insecure_bind: bool,
     /// How long after creation all expected endpoints should have received a task, in seconds.

@@ -47,6 +47,7 @@ task_types:
     retry_backoff_s: 1
     retry_backoff_max_s: 2
 api:
+  auth: none
   port: 0
   wait_for_endpoints_timeout: 3
   wait_for_sent_ms: 2000
