@@ -331,3 +331,34 @@ fn production_code_does_not_unwrap() {
     }
     assert!(found.is_empty(), "{found:#?}");
 }
+
+#[test]
+fn only_authentication_makes_scopes() {
+    // The purge goes through all tasks; it works for no client.
+    let allowed = [
+        "core/src/account.rs",
+        "api/src/http/caller.rs",
+        "tasker/src/commands/purge/mod.rs",
+    ];
+    let mut makers = BTreeSet::new();
+    for (path, lines) in production() {
+        let path = path.strip_prefix(root().join("crates")).unwrap();
+        let is_for_tests = UNSHIPPED
+            .iter()
+            .any(|name| path.starts_with(name.trim_start_matches("tasker-")));
+        let makes = |line: &String| {
+            ["ClientScope::own(", "ClientScope::all("]
+                .iter()
+                .any(|call| line.contains(call))
+        };
+        if !is_for_tests && lines.iter().any(makes) {
+            makers.insert(path.display().to_string());
+        }
+    }
+    let others: Vec<_> = makers
+        .iter()
+        .filter(|maker| !allowed.contains(&maker.as_str()))
+        .collect();
+    assert!(others.is_empty(), "{others:?}");
+    assert!(makers.contains("api/src/http/caller.rs"), "{makers:?}");
+}

@@ -50,7 +50,7 @@ pub(crate) async fn show(
     if wait > 0 && !task.head.status.is_settled() {
         wait_until_settled(&desk, &task, Duration::from_secs(wait.into())).await?;
     }
-    Ok(HttpResponse::Ok().json(answer(&desk, task).await?))
+    Ok(HttpResponse::Ok().json(answer(&desk, &caller, task).await?))
 }
 
 /// Waits until a task is settled, for at most `span`. With too many waiters, not at all.
@@ -90,7 +90,11 @@ async fn is_settled(desk: &web::Data<Desk>, task: TaskId) -> Result<bool, Proble
 }
 
 /// The whole answer, as the task stands now.
-async fn answer(desk: &web::Data<Desk>, mut task: Task) -> Result<Answer, Problem> {
+async fn answer(
+    desk: &web::Data<Desk>,
+    caller: &Caller,
+    mut task: Task,
+) -> Result<Answer, Problem> {
     let id = task.head.id;
     let page = ResponseFilter {
         received_only: true,
@@ -107,7 +111,12 @@ async fn answer(desk: &web::Data<Desk>, mut task: Task) -> Result<Answer, Proble
     rows.truncate(MAX_ROWS as usize);
     let rest = rows.last().filter(|_| is_more).map(|last| {
         let after = cursor(&list_of(&task), last.id);
-        format!("{}/responses?received=true&cursor={after}", location(&task))
+        let whose = match &task.head.client {
+            client if client == caller.scope().client() => String::new(),
+            client => format!("&client={client}"),
+        };
+        let place = location(&task);
+        format!("{place}/responses?received=true&cursor={after}{whose}")
     });
     let rows = rows.into_iter().map(ResponseJson::of);
     let corrupt = |error| Problem::of_store(&error);
