@@ -171,6 +171,10 @@ pub struct ApiArgs {
     /// Where tasker's API is
     #[arg(long, env = "TASKER_URL", default_value = DEFAULT_URL)]
     pub url: String,
+    /// The certificates of the authorities that an API at https:// may have its certificate from
+    /// [default: those that this system trusts]
+    #[arg(long, env = "TASKER_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,

@@ -1,9 +1,14 @@
 //! What the two HTTP clients share.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+
+use tasker_tls::{Ca, TlsError};
 
 use ureq::http::Response;
 use ureq::http::request::Builder;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 /// Sends a request with or without a body and waits for the head of the answer; the whole exchange
@@ -24,5 +29,36 @@ pub(crate) fn send(
             let request = agent.configure_request(request.body(())?);
             agent.run(request.timeout_global(Some(within)).build())
         }
+    }
+}
+
+/// Whom a client trusts: the authorities of a file, or those of the system if the URL needs any.
+///
+/// # Errors
+/// [`TlsError`].
+pub(crate) fn trust(url: &str, ca: Option<&Path>) -> Result<TlsConfig, TlsError> {
+    let ca = match ca {
+        Some(path) => Some(Ca::read(path)?),
+        None if url.starts_with("https://") => Some(Ca::system()?),
+        None => None,
+    };
+    let certificates = ca.iter().flat_map(Ca::certificates);
+    let roots = certificates.map(|der| Certificate::from_der(der).to_owned());
+    Ok(TlsConfig::builder()
+        .root_certs(RootCerts::Specific(Arc::new(roots.collect())))
+        .unversioned_rustls_crypto_provider(tasker_tls::provider())
+        .build())
+}
+
+/// Why an exchange failed, and whether it will fail again until somebody changes a certificate.
+pub(crate) fn told(error: &ureq::Error) -> (String, bool) {
+    let reason = match error {
+        ureq::Error::Io(error) => tasker_tls::reason(error),
+        ureq::Error::Rustls(error) => tasker_tls::reason(error),
+        _ => None,
+    };
+    match reason {
+        Some(reason) => (reason.to_string(), reason.is_lasting()),
+        None => (error.to_string(), false),
     }
 }

@@ -21,7 +21,7 @@ struct Changed {
 /// [`Failure`].
 pub fn cancel(args: &TaskArgs) -> Result<Exit, Failure> {
     let path = format!("/{}/{}/cancel", args.task_type, args.identifier);
-    let answer = Client::new(&args.api.url)?.post(&path, "{}")?;
+    let answer = Client::of(&args.api)?.post(&path, "{}")?;
     tell(args, &answer, "to be cancelled by their endpoints")
 }
 
@@ -43,7 +43,7 @@ pub fn retry(args: &RetryArgs) -> Result<Exit, Failure> {
     // Once: when the answer is lost, repeating it could order a second attempt of what has failed
     // again in the meantime.
     let body = serde_json::Value::Object(body).to_string();
-    let answer = Client::new(&task.api.url)?.post_once(&path, &body)?;
+    let answer = Client::of(&task.api)?.post_once(&path, &body)?;
     tell(task, &answer, "to be tried again")
 }
 

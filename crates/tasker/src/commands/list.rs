@@ -25,7 +25,7 @@ struct Page {
 /// # Errors
 /// [`Failure`].
 pub fn run(args: &ListArgs) -> Result<Exit, Failure> {
-    let client = Client::new(&args.api.url)?;
+    let client = Client::of(&args.api)?;
     let mut tasks: Vec<Box<RawValue>> = Vec::new();
     let mut cursor = None;
     loop {

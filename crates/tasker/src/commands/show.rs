@@ -17,7 +17,7 @@ const ONE_WAIT: Duration = Duration::from_secs(30);
 /// [`Failure`].
 pub fn run(args: &ShowArgs) -> Result<Exit, Failure> {
     let task = &args.task;
-    let client = Client::new(&task.api.url)?;
+    let client = Client::of(&task.api)?;
     let path = format!("/{}/{}", task.task_type, task.identifier);
     show(&client, &path, &args.wait, task.api.json)
 }

@@ -73,7 +73,8 @@ group! {
     Api {
         bind: Text,
         port: Number,
-        insecure_bind: Switch,
+        tls: [ApiTls],
+        behind_tls_proxy: Switch,
         wait_for_endpoints_timeout: Number,
         wait_for_sent_ms: Number,
         max_body_bytes: Number,
@@ -86,6 +87,14 @@ group! {
 }
 
 group! {
+    /// `api.tls`.
+    ApiTls {
+        cert: Text,
+        key: Text,
+    }
+}
+
+group! {
     /// `manager`.
     Manager {
         db: [Db],
@@ -94,9 +103,17 @@ group! {
 }
 
 group! {
+    /// `manager.db.tls` and `manager.message_queue.tls`.
+    ClientTls {
+        ca: Text,
+    }
+}
+
+group! {
     /// `manager.db`.
     Db {
         uri: Text,
+        tls: [ClientTls],
         verbose: Switch,
         pool: Number,
     }
@@ -107,6 +124,7 @@ group! {
     MessageQueueKeys {
         host: Text,
         port: Number,
+        tls: [ClientTls],
         username: Text,
         password: Text,
         virtual_host: Text,
@@ -119,6 +137,7 @@ group! {
     /// `rabbitmq`.
     Rabbitmq {
         apiurl: Text,
+        ca: Text,
         username: Text,
         password: Text,
     }
