@@ -50,6 +50,7 @@ impl Ca {
     }
 
     fn new(certificates: Vec<CertificateDer<'static>>, roots: RootCertStore) -> Self {
+        // Expect safety: a constant choice; every test of a link would fail.
         let config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("ring has the cipher suites of TLS 1.2 and 1.3")

@@ -57,6 +57,7 @@ impl Identity {
     /// How a server accepts connections with it.
     #[must_use]
     pub fn server_config(&self) -> ServerConfig {
+        // Expect safety: a constant choice; every test of a link would fail.
         ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("ring has the cipher suites of TLS 1.2 and 1.3")
