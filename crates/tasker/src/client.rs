@@ -172,7 +172,7 @@ impl Client {
 
     fn call(&self, method: Method, path: &str, body: Option<&str>, wait: Duration) -> Tried {
         let away = |error: ureq::Error| {
-            let (reason, is_lasting) = http::told(&error);
+            let (reason, is_lasting) = http::told(&error, &self.url);
             let message = format!("tasker's API at {} is unavailable: {reason}", self.url);
             let failure = Failure::Unavailable(message);
             match is_lasting {

@@ -50,8 +50,8 @@ pub(crate) fn trust(url: &str, ca: Option<&Path>) -> Result<TlsConfig, TlsError>
         .build())
 }
 
-/// Why an exchange failed, and whether it will fail again until somebody changes a certificate.
-pub(crate) fn told(error: &ureq::Error) -> (String, bool) {
+/// Why an exchange with a URL failed, and whether it will fail again until somebody changes a certificate.
+pub(crate) fn told(error: &ureq::Error, url: &str) -> (String, bool) {
     let reason = match error {
         ureq::Error::Io(error) => tasker_tls::reason(error),
         ureq::Error::Rustls(error) => tasker_tls::reason(error),
@@ -59,6 +59,11 @@ pub(crate) fn told(error: &ureq::Error) -> (String, bool) {
     };
     match reason {
         Some(reason) => (reason.to_string(), reason.is_lasting()),
+        // An alert of TLS reads like a bad answer.
+        None if url.starts_with("http://") && matches!(error, ureq::Error::Protocol(_)) => {
+            let hint = "if TLS is spoken there, use an https:// URL";
+            (format!("{error}; {hint}"), false)
+        }
         None => (error.to_string(), false),
     }
 }

@@ -11,7 +11,7 @@ use super::Conn;
 /// account.
 pub(crate) async fn establish(url: &str, tls: Option<&Ca>) -> Result<Conn, ConnectionError> {
     let Some(ca) = tls else {
-        return Conn::establish(url).await;
+        return Conn::establish(url).await.map_err(hint);
     };
     let opts = Opts::from_url(url)
         .map_err(|error| ConnectionError::InvalidConnectionUrl(error.to_string()))?;
@@ -31,6 +31,16 @@ pub(crate) async fn establish(url: &str, tls: Option<&Ca>) -> Result<Conn, Conne
         .await
         .map_err(|error| ConnectionError::BadConnection(told(&error, &host)))?;
     Conn::try_from(conn).await
+}
+
+/// MariaDB tells those who come without TLS no more than that they are refused.
+fn hint(error: ConnectionError) -> ConnectionError {
+    let text = error.to_string();
+    if !text.starts_with("Access denied") {
+        return error;
+    }
+    let hint = "or it lets nobody in without TLS, see manager.db.tls";
+    ConnectionError::BadConnection(format!("{text}, {hint}"))
 }
 
 /// Why there is no connection.

@@ -133,7 +133,7 @@ impl ManagementApi {
             .header("content-type", "application/json");
         let unreachable = |error: ureq::Error| ApiError::Unreachable {
             url: self.url.clone(),
-            reason: http::told(&error).0,
+            reason: http::told(&error, &self.url).0,
         };
         let body = body.map(Value::to_string);
         let sent = send(&self.agent, request, body.as_deref(), TIMEOUT);
