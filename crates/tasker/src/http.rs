@@ -50,7 +50,7 @@ pub(crate) fn trust(url: &str, ca: Option<&Path>) -> Result<TlsConfig, TlsError>
         .build())
 }
 
-/// Why an exchange with a URL failed, and whether it will fail again until somebody changes a certificate.
+/// Why an exchange with a URL failed, and whether it will fail again until somebody changes something.
 pub(crate) fn told(error: &ureq::Error, url: &str) -> (String, bool) {
     let reason = match error {
         ureq::Error::Io(error) => tasker_tls::reason(error),
@@ -60,10 +60,14 @@ pub(crate) fn told(error: &ureq::Error, url: &str) -> (String, bool) {
     match reason {
         Some(reason) => (reason.to_string(), reason.is_lasting()),
         // An alert of TLS reads like a bad answer.
-        None if url.starts_with("http://") && matches!(error, ureq::Error::Protocol(_)) => {
+        None if url.starts_with("http://") && is_no_http(error) => {
             let hint = "if TLS is spoken there, use an https:// URL";
-            (format!("{error}; {hint}"), false)
+            (format!("{error}; {hint}"), true)
         }
         None => (error.to_string(), false),
     }
+}
+
+fn is_no_http(error: &ureq::Error) -> bool {
+    matches!(error, ureq::Error::Protocol(_)) && error.to_string().contains("parse fail")
 }
