@@ -1,6 +1,6 @@
 //! What a server shows.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::ServerConfig;
@@ -66,7 +66,7 @@ impl Identity {
     }
 }
 
-fn load(cert: &PathBuf, key_file: &PathBuf) -> Result<Arc<CertifiedKey>, TlsError> {
+fn load(cert: &Path, key_file: &Path) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = certificates(cert)?;
     let key = key(key_file)?;
     let pair = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {

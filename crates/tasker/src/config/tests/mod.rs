@@ -105,6 +105,9 @@ fn every_sample_is_valid_in_its_mode() {
     }
     modes.sort();
     assert_eq!(modes, ["development", "production"]);
+    let compose = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/compose.config.yaml");
+    let source = Source::read(&compose).unwrap();
+    build("compose", Some(source), Needs::ALL, &environment()).unwrap();
 }
 
 #[test]
