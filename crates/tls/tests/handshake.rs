@@ -136,7 +136,7 @@ fn a_certificate_is_read_again_and_a_bad_one_is_not_taken() {
     assert!(shake(&scene.ca, &identity, "db.example").is_err());
     let fresh = scene.ours.issue(&["db.example"], Validity::Now);
     let (cert, key) = fresh.write(scene.dir.path());
-    identity.clone().read_again().unwrap();
+    identity.read_again().unwrap();
     shake(&scene.ca, &identity, "db.example").unwrap();
 
     std::fs::write(&key, scene.ours.issue(&[], Validity::Now).key).unwrap();

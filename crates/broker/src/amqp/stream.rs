@@ -181,6 +181,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_alert_of_tls_is_told_as_such() {
+        let mut stream = Guarded::new(&b"\x15\x03\x03\x00\x02\x02\x46"[..], u64::MAX);
+        let error = read(&mut stream, &mut [0; 64]).await.unwrap_err();
+        assert!(error.to_string().contains("answers in TLS"), "{error}");
+    }
+
+    #[tokio::test]
     async fn what_is_not_amqp_is_an_error_with_a_reason() {
         let mut stream = Guarded::new(&b"HTTP/1.1 400 Bad Request\r\n"[..], u64::MAX);
         let error = read(&mut stream, &mut [0; 64]).await.unwrap_err();

@@ -170,3 +170,41 @@ fn who_connects_and_says_nothing_is_not_kept() {
     plain.read_to_end(&mut answer).ok();
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
 }
+
+#[test]
+fn every_file_of_the_configuration_is_looked_at_before_anything_starts() {
+    let mut site = Site::make();
+    site.set("T_DB", "mysql://u@db/t");
+    site.set("T_MANAGEMENT", "https://mq");
+    let (code, told) = site.tasker("secure", &["check-config"], &[]);
+    assert_eq!(code, 0, "{told}");
+    for (file, key) in [
+        ("/nothing", "manager.db.tls.ca: /nothing cannot be read: "),
+        (
+            "/dev/null",
+            "manager.db.tls.ca: /dev/null holds no certificate",
+        ),
+    ] {
+        for command in ["check-config", "api", "init"] {
+            let (code, told) = site.tasker("secure", &[command], &[("T_CA", file)]);
+            assert!(
+                code == 64 && told.contains(key),
+                "{command}: {code}: {told}"
+            );
+        }
+    }
+    // A worker has a broker only.
+    let mut worker = site.start_worker("secure", &[("T_CA", "/nothing".to_owned())]);
+    assert_eq!(worker.wait(PATIENCE), Some(64));
+    let told = worker.printed();
+    assert!(
+        told.contains("manager.message_queue.tls.ca: /nothing"),
+        "{told}"
+    );
+    let name = ("T_DB", "mysql://u@db/t?verify_ca=false");
+    let (code, told) = site.tasker("secure", &["init", "--database"], &[name]);
+    assert!(
+        code == 64 && told.contains("without options about TLS"),
+        "{code}: {told}"
+    );
+}
