@@ -11,6 +11,7 @@ use tasker_core::schema::PayloadSchema;
 use tasker_core::store::Timing;
 use tasker_core::task::RunPolicy;
 use tasker_core::wire::MAX_REPORT_BYTES;
+use tasker_tls::ServerConfig;
 
 /// The life span of a task whose client names none, in seconds: one day.
 pub const DEFAULT_EXPIRES_IN_S: u32 = 86_400;
@@ -214,6 +215,8 @@ pub struct ApiSettings {
     pub long_polls: usize,
     /// Connections of one HTTP worker at once; more wait in the kernel's queue.
     pub max_connections: usize,
+    /// How connections are encrypted; `None`: not at all.
+    pub tls: Option<ServerConfig>,
     /// HTTP worker threads.
     pub http_workers: usize,
     /// How long the process may take to stop.
@@ -247,6 +250,7 @@ impl Default for ApiSettings {
             body_memory_bytes: 256 << 20,
             long_polls: 10_000,
             max_connections: 10_000,
+            tls: None,
             http_workers: 2,
             drain_deadline: Duration::from_secs(20),
             retention: None,

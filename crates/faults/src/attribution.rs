@@ -35,6 +35,7 @@ pub fn attribute(url: &str, management: &Management, at_once: usize, rounds: usi
     let queue = MessageQueue {
         host,
         port: port.parse().expect("a port"),
+        tls_ca: None,
         account: None,
         virtual_host: "/".to_owned(),
         exchange: prefix.clone(),
@@ -46,7 +47,8 @@ pub fn attribute(url: &str, management: &Management, at_once: usize, rounds: usi
         .build()
         .expect("a runtime");
     let judged = runtime.block_on(async {
-        let broker = wiring::rabbitmq(&queue, &account, "drill", MAX_ENVELOPE_BYTES);
+        let broker = wiring::rabbitmq(&queue, &account, "drill", MAX_ENVELOPE_BYTES)
+            .expect("no certificates to read");
         let judged = publish(&*broker, at_once, rounds).await;
         broker.close().await;
         judged

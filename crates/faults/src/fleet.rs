@@ -34,7 +34,8 @@ pub fn run(args: &WorkerArgs, size: usize, handler: &Arc<dyn Handler>) -> Result
         let queue = config.message_queue.as_ref().ok_or_else(missing)?;
         let account = config.worker.account.as_ref().ok_or_else(missing)?;
         let task_type = args.tasktype.first().ok_or_else(missing)?;
-        let broker: Arc<dyn Broker> = wiring::rabbitmq(queue, account, "fleet", MAX_ENVELOPE_BYTES);
+        let broker: Arc<dyn Broker> =
+            wiring::rabbitmq(queue, account, "fleet", MAX_ENVELOPE_BYTES)?;
         let mut workers = JoinSet::new();
         for number in 1..=size {
             let name = format!("{}{number}", args.endpoint);

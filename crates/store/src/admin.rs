@@ -12,12 +12,14 @@ use diesel::prelude::*;
 use diesel::result::ConnectionError;
 use diesel::sql_types::{Integer, Text};
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
-use diesel_async::{AsyncConnection, AsyncMysqlConnection, SimpleAsyncConnection};
+use diesel_async::{AsyncMysqlConnection, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use tasker_core::store::Source;
+use tasker_tls::Ca;
 use tokio::time::timeout;
 
-use crate::options::{Location, OpenError};
+use crate::mysql;
+use crate::options::{Location, OpenError, Place};
 use crate::schema::tasks;
 
 const MYSQL: EmbeddedMigrations = embed_migrations!("../../migrations/mysql");
@@ -38,18 +40,20 @@ diesel::table! {
 ///
 /// # Errors
 /// [`OpenError`] if the URL cannot be used, the database cannot be reached, or it refuses.
-pub async fn migrate(url: &str) -> Result<(), OpenError> {
-    make(url).await?;
-    on(url, (), |database| database.migrate()).await
+pub async fn migrate(at: impl Into<Place<'_>>) -> Result<(), OpenError> {
+    let at = at.into();
+    make(&at).await?;
+    on(&at, (), |database| database.migrate()).await
 }
 
 /// Drops every table of the database, whatever it holds, and makes the schema anew.
 ///
 /// # Errors
 /// As [`migrate`].
-pub async fn reset(url: &str) -> Result<(), OpenError> {
-    make(url).await?;
-    on(url, (), |database| {
+pub async fn reset(at: impl Into<Place<'_>>) -> Result<(), OpenError> {
+    let at = at.into();
+    make(&at).await?;
+    on(&at, (), |database| {
         database.drop_all()?;
         database.migrate()
     })
@@ -60,8 +64,8 @@ pub async fn reset(url: &str) -> Result<(), OpenError> {
 ///
 /// # Errors
 /// As [`migrate`].
-pub async fn is_empty(url: &str) -> Result<bool, OpenError> {
-    on(url, true, |database| {
+pub async fn is_empty(at: impl Into<Place<'_>>) -> Result<bool, OpenError> {
+    on(&at.into(), true, |database| {
         let has_table = database.tables()?.iter().any(|name| name == "tasks");
         Ok(!has_table || database.first_task()?.is_none())
     })
@@ -73,8 +77,8 @@ pub async fn is_empty(url: &str) -> Result<bool, OpenError> {
 ///
 /// # Errors
 /// As [`migrate`].
-pub async fn schema_is_current(url: &str) -> Result<bool, OpenError> {
-    on(url, false, |database| {
+pub async fn schema_is_current(at: impl Into<Place<'_>>) -> Result<bool, OpenError> {
+    on(&at.into(), false, |database| {
         let tables = database.tables()?;
         if !tables
             .iter()
@@ -220,15 +224,15 @@ impl From<diesel::result::Error> for Rolled {
 }
 
 /// Makes the database or the folder of the file, if it does not exist.
-async fn make(url: &str) -> Result<(), OpenError> {
-    match Location::parse(url)? {
+async fn make(at: &Place<'_>) -> Result<(), OpenError> {
+    match Location::parse(at.url)? {
         Location::Mysql {
             url,
             server,
             database,
         } => {
-            if connect(&url).await?.is_none() {
-                let mut conn = establish(&server).await?.map_err(unreachable)?;
+            if connect(&url, at.tls).await?.is_none() {
+                let mut conn = establish(&server, at.tls).await?.map_err(unreachable)?;
                 // Names with other characters than letters, digits, `_` and `-` do not get here.
                 conn.batch_execute(&format!(
                     "CREATE DATABASE IF NOT EXISTS `{database}` CHARACTER SET utf8mb4"
@@ -250,13 +254,13 @@ async fn make(url: &str) -> Result<(), OpenError> {
 }
 
 /// Does something with a database; `absent` is the answer if there is none.
-async fn on<T, F>(url: &str, absent: T, job: F) -> Result<T, OpenError>
+async fn on<T, F>(at: &Place<'_>, absent: T, job: F) -> Result<T, OpenError>
 where
     T: Send + 'static,
     F: FnOnce(&mut dyn Database) -> Result<T, Source> + Send + 'static,
 {
-    match Location::parse(url)? {
-        Location::Mysql { url, .. } => match connect(&url).await? {
+    match Location::parse(at.url)? {
+        Location::Mysql { url, .. } => match connect(&url, at.tls).await? {
             None => Ok(absent),
             Some(conn) => blocking(move || job(&mut Mysql::from(conn))).await,
         },
@@ -286,16 +290,19 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Connects to a database; `None` if the server does not have it.
-async fn connect(url: &str) -> Result<Option<AsyncMysqlConnection>, OpenError> {
-    match establish(url).await? {
+async fn connect(url: &str, tls: Option<&Ca>) -> Result<Option<AsyncMysqlConnection>, OpenError> {
+    match establish(url, tls).await? {
         Ok(conn) => Ok(Some(conn)),
         Err(error) if error.to_string().contains("Unknown database") => Ok(None),
         Err(error) => Err(unreachable(error)),
     }
 }
 
-async fn establish(url: &str) -> Result<Result<AsyncMysqlConnection, ConnectionError>, OpenError> {
-    timeout(CONNECT_TIMEOUT, AsyncMysqlConnection::establish(url))
+async fn establish(
+    url: &str,
+    tls: Option<&Ca>,
+) -> Result<Result<AsyncMysqlConnection, ConnectionError>, OpenError> {
+    timeout(CONNECT_TIMEOUT, mysql::establish(url, tls))
         .await
         .map_err(unreachable)
 }

@@ -40,7 +40,7 @@ use tasker_core::store::{Ports, Store};
 pub use admin::{is_empty, migrate, reset, schema_is_current};
 pub use clock::{Clock, TellTime};
 use options::Location;
-pub use options::{OpenError, StoreOptions};
+pub use options::{OpenError, Place, StoreOptions};
 
 /// Opens the ledger of a URL: `mysql://user:password@host:port/database`, `sqlite:///absolute/path`
 /// or `sqlite://relative/path`. Nothing is connected before the first operation, so it succeeds

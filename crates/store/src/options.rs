@@ -1,9 +1,11 @@
 //! How a ledger is opened, and where it is.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tasker_core::store::{Source, Timing};
+use tasker_tls::Ca;
 
 use crate::clock::Clock;
 
@@ -21,6 +23,9 @@ pub struct StoreOptions {
     pub statement_timeout: Duration,
     /// Whether every statement is logged (target `tasker_store::sql`, level DEBUG), without values.
     pub verbose: bool,
+    /// Whose certificate a MySQL server must show, for its host by name; without it nothing is
+    /// encrypted.
+    pub tls: Option<Ca>,
     /// Whose clock decides about deadlines and silence.
     pub clock: Clock,
 }
@@ -33,6 +38,7 @@ impl Default for StoreOptions {
             pool_wait: Duration::from_secs(1),
             statement_timeout: Duration::from_secs(5),
             verbose: false,
+            tls: None,
             clock: Clock::default(),
         }
     }
@@ -55,6 +61,42 @@ pub enum OpenError {
     Refused(#[source] Source),
 }
 
+/// A database and how it is reached, for an administrator. A URL alone is reached without TLS.
+#[derive(Clone)]
+pub struct Place<'a> {
+    pub(crate) url: &'a str,
+    pub(crate) tls: Option<&'a Ca>,
+}
+
+impl<'a> Place<'a> {
+    /// With a CA the server has to show its certificate.
+    #[must_use]
+    pub const fn new(url: &'a str, tls: Option<&'a Ca>) -> Self {
+        Self { url, tls }
+    }
+}
+
+impl fmt::Debug for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL may hold a password.
+        f.debug_struct("Place")
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> From<&'a str> for Place<'a> {
+    fn from(url: &'a str) -> Self {
+        Self::new(url, None)
+    }
+}
+
+impl<'a> From<&'a String> for Place<'a> {
+    fn from(url: &'a String) -> Self {
+        Self::new(url, None)
+    }
+}
+
 /// Where a ledger is. Has no `Debug`: it holds a password.
 #[derive(Clone)]
 pub(crate) enum Location {
@@ -68,6 +110,14 @@ pub(crate) enum Location {
 
 const MYSQL_URL: &str = "mysql://user:password@host:port/database (special characters in user and \
                          password percent-encoded; database of letters, digits, `_` and `-`)";
+/// What the driver would take TLS from: one of them switches its verification off.
+const TLS_OPTIONS: [&str; 4] = [
+    "require_ssl",
+    "verify_ca",
+    "verify_identity",
+    "built_in_roots",
+];
+const NO_TLS_OPTIONS: &str = "without options about TLS: manager.db.tls is there for that";
 const ANY_URL: &str = "mysql://user:password@host:port/database, sqlite:///absolute/path or \
                        sqlite://relative/path";
 
@@ -87,6 +137,13 @@ impl Location {
                 || !database.bytes().all(is_plain)
             {
                 return Err(bad);
+            }
+            let mut keys = options.split('&').map(|o| o.split('=').next().unwrap_or(o));
+            // Nothing is encoded in the name of an option, unless to hide it.
+            if keys.any(|key| TLS_OPTIONS.contains(&key) || key.contains('%')) {
+                return Err(OpenError::BadUrl {
+                    expected: NO_TLS_OPTIONS,
+                });
             }
             let options = if options.is_empty() {
                 String::new()
@@ -143,6 +200,10 @@ mod tests {
             "mysql://u:secret@db/a b",
             "mysql://u:secret@db/a`b",
             "mysql:///db",
+            "mysql://u:secret@db/x?require_ssl=true",
+            "mysql://u:secret@db/x?tcp_nodelay=true&verify_ca=false",
+            "mysql://u:secret@db/x?verify%5fidentity=false",
+            "mysql://u:secret@db/x?built_in_roots",
             "postgres://u:secret@db/x",
             "sqlite://",
             "sqlite://:memory:",

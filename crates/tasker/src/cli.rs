@@ -183,6 +183,10 @@ pub struct ApiArgs {
     /// A file that holds the token to show; the variable TASKER_TOKEN holds one itself
     #[arg(long, env = "TASKER_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// The certificates of the authorities that an API at https:// may have its certificate from
+    /// [default: those that this system trusts]
+    #[arg(long, env = "TASKER_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,

@@ -1,5 +1,6 @@
 //! A plain client of tasker's HTTP API, for the commands.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -11,7 +12,7 @@ use ureq::http::{Method, Request, Response};
 use crate::cli::ApiArgs;
 use crate::config::Secret;
 use crate::exit::Failure;
-use crate::http::send;
+use crate::http::{self, send};
 use crate::terminal::harmless;
 
 /// Where the API is if nobody says otherwise.
@@ -77,13 +78,28 @@ impl Client {
     /// # Errors
     /// [`Failure::Usage`] if it is not such a URL.
     pub fn new(url: &str) -> Result<Self, Failure> {
+        Self::trusting(url, None)
+    }
+
+    /// The same; an API at `https://…` must show a certificate of these authorities, or of those that
+    /// the system trusts.
+    fn trusting(url: &str, ca: Option<&Path>) -> Result<Self, Failure> {
         let url = url.trim_end_matches('/');
-        let host = url.strip_prefix("http://").unwrap_or_default();
+        let secret = url.strip_prefix("https://");
+        let host = secret.or_else(|| url.strip_prefix("http://"));
+        let host = host.unwrap_or_default();
         if host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) {
             let message = format!("{url:?} is not a URL like {DEFAULT_URL}");
             return Err(Failure::Usage(message));
         }
+        if secret.is_none() && ca.is_some() {
+            let message =
+                format!("--ca (TASKER_CA) is there for https://, and {url} is not encrypted");
+            return Err(Failure::Usage(message));
+        }
+        let trust = http::trust(url, ca).map_err(|e| Failure::Usage(format!("--ca: {e}")))?;
         let agent = Agent::config_builder()
+            .tls_config(trust)
             .timeout_connect(Some(Duration::from_secs(5)))
             .http_status_as_error(false)
             .max_redirects(0)
@@ -101,7 +117,7 @@ impl Client {
     /// `TASKER_TOKEN`.
     ///
     /// # Errors
-    /// [`Failure::Usage`]: no URL, no such file, no token.
+    /// [`Failure::Usage`]: no URL, no such file, no CA, no token.
     pub fn of(args: &ApiArgs) -> Result<Self, Failure> {
         let (text, place) = match &args.token_file {
             Some(path) => {
@@ -114,7 +130,7 @@ impl Client {
                 "TASKER_TOKEN".to_owned(),
             ),
         };
-        let mut client = Self::new(&args.url)?;
+        let mut client = Self::trusting(&args.url, args.ca.as_deref())?;
         if let Some(text) = text
             .as_deref()
             .map(str::trim)
@@ -186,8 +202,13 @@ impl Client {
 
     fn call(&self, method: Method, path: &str, body: Option<&str>, wait: Duration) -> Tried {
         let away = |error: ureq::Error| {
-            let message = format!("tasker's API at {} is unavailable: {error}", self.url);
-            Tried::Later(Failure::Unavailable(message), None)
+            let (reason, is_lasting) = http::told(&error, &self.url);
+            let message = format!("tasker's API at {} is unavailable: {reason}", self.url);
+            let failure = Failure::Unavailable(message);
+            match is_lasting {
+                true => Tried::Refused(failure),
+                false => Tried::Later(failure, None),
+            }
         };
         // The original asks for this type on a GET too.
         let request = Request::builder()
@@ -351,7 +372,6 @@ mod tests {
             "",
             "http://",
             "127.0.0.1:1",
-            "https://x",
             "http://a/b",
             "http://u:p@h",
             "http://a b",

@@ -1,6 +1,6 @@
-//! SIGINT and SIGTERM.
+//! SIGINT, SIGTERM and SIGHUP.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::Failure;
@@ -14,7 +14,6 @@ const INTERRUPTED: i32 = 130;
 /// # Errors
 /// [`Failure::Failed`] if the system does not allow to listen for signals.
 pub fn stop_token() -> Result<CancellationToken, Failure> {
-    let listen = |kind| signal(kind).map_err(|e| Failure::Failed(format!("signals: {e}")));
     let mut interrupts = listen(SignalKind::interrupt())?;
     let mut terminations = listen(SignalKind::terminate())?;
     let stop = CancellationToken::new();
@@ -33,4 +32,22 @@ pub fn stop_token() -> Result<CancellationToken, Failure> {
         std::process::exit(INTERRUPTED);
     });
     Ok(stop)
+}
+
+/// Calls this at each SIGHUP, which would end the process otherwise.
+///
+/// # Errors
+/// [`Failure::Failed`] if the system does not allow to listen for signals.
+pub fn on_hangup(call: impl Fn() + Send + 'static) -> Result<(), Failure> {
+    let mut hangups = listen(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            call();
+        }
+    });
+    Ok(())
+}
+
+fn listen(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|e| Failure::Failed(format!("signals: {e}")))
 }

@@ -4,7 +4,7 @@
 //! store and its databases out.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tasker_api::{ApiSettings, TaskTypeSettings};
@@ -16,13 +16,15 @@ use tasker_core::purge::Retention;
 use tasker_core::schema::PayloadSchema;
 use tasker_core::store::{Ports, Timing};
 use tasker_core::{EndpointName, TaskType};
-use tasker_store::{OpenError, StoreOptions};
+use tasker_store::{OpenError, Place, StoreOptions};
+use tasker_tls::{Ca, Identity, TlsError};
 use tasker_worker::WorkerSettings;
 use tasker_worker::external::load_handlers;
 use tasker_worker::stub::StubHandler;
 
 use crate::config::{
-    Auth, Config, Credentials, DbConfig, MessageQueue, QueueType, Unlisted, WorkerConfig,
+    ApiConfig, ApiTls, Auth, Config, Credentials, DbConfig, MessageQueue, QueueType, Unlisted,
+    WorkerConfig,
 };
 use crate::exit::Failure;
 
@@ -34,15 +36,56 @@ fn database(db: &DbConfig, error: OpenError) -> Failure {
     }
 }
 
+fn unusable(key: &str, error: &TlsError) -> Failure {
+    Failure::Usage(format!("{key}: {error}"))
+}
+
+/// Reads the authorities that a key names.
+fn ca(key: &str, file: Option<&PathBuf>) -> Result<Option<Ca>, Failure> {
+    let read = file.map(|file| Ca::read(file)).transpose();
+    read.map_err(|e| unusable(key, &e))
+}
+
+fn database_ca(db: &DbConfig) -> Result<Option<Ca>, Failure> {
+    ca("manager.db.tls.ca", db.tls_ca.as_ref())
+}
+
+fn broker_ca(queue: &MessageQueue) -> Result<Option<Ca>, Failure> {
+    ca("manager.message_queue.tls.ca", queue.tls_ca.as_ref())
+}
+
+/// What the API shows its clients; `None` if it is not to speak TLS.
+///
+/// # Errors
+/// [`Failure::Usage`] if certificate or key cannot be used.
+pub fn identity(api: &ApiConfig) -> Result<Option<Identity>, Failure> {
+    let read = |tls: &ApiTls| Identity::read(&tls.cert, &tls.key);
+    let read = api.tls.as_ref().map(read).transpose();
+    read.map_err(|e| unusable("api.tls", &e))
+}
+
+/// Reads every certificate that a configuration names, as the programs do when they start.
+///
+/// # Errors
+/// [`Failure::Usage`] with the first that cannot be used.
+pub fn check_certificates(config: &Config) -> Result<(), Failure> {
+    identity(&config.api)?;
+    config.db.as_ref().map(database_ca).transpose()?;
+    config.message_queue.as_ref().map(broker_ca).transpose()?;
+    let file = config.rabbitmq.as_ref().and_then(|r| r.ca.as_ref());
+    ca("rabbitmq.ca", file).map(drop)
+}
+
 /// Opens the ledger. Nothing is connected yet.
 ///
 /// # Errors
-/// [`Failure::Usage`] if the URL cannot be used.
+/// [`Failure::Usage`] if URL or CA cannot be used.
 pub fn open_store(db: &DbConfig, timing: Timing) -> Result<Ports, Failure> {
     let options = StoreOptions {
         pool_size: db.pool,
         timing,
         verbose: db.verbose,
+        tls: database_ca(db)?,
         ..StoreOptions::default()
     };
     tasker_store::open(db.uri.expose(), &options).map_err(|e| database(db, e))
@@ -53,7 +96,8 @@ pub fn open_store(db: &DbConfig, timing: Timing) -> Result<Ports, Failure> {
 /// # Errors
 /// [`Failure`].
 pub async fn migrate(db: &DbConfig) -> Result<(), Failure> {
-    tasker_store::migrate(db.uri.expose())
+    let ca = database_ca(db)?;
+    tasker_store::migrate(Place::new(db.uri.expose(), ca.as_ref()))
         .await
         .map_err(|e| database(db, e))
 }
@@ -63,7 +107,8 @@ pub async fn migrate(db: &DbConfig) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure`].
 pub async fn reset(db: &DbConfig) -> Result<(), Failure> {
-    tasker_store::reset(db.uri.expose())
+    let ca = database_ca(db)?;
+    tasker_store::reset(Place::new(db.uri.expose(), ca.as_ref()))
         .await
         .map_err(|e| database(db, e))
 }
@@ -73,7 +118,8 @@ pub async fn reset(db: &DbConfig) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure`].
 pub async fn is_empty(db: &DbConfig) -> Result<bool, Failure> {
-    tasker_store::is_empty(db.uri.expose())
+    let ca = database_ca(db)?;
+    tasker_store::is_empty(Place::new(db.uri.expose(), ca.as_ref()))
         .await
         .map_err(|e| database(db, e))
 }
@@ -83,21 +129,25 @@ pub async fn is_empty(db: &DbConfig) -> Result<bool, Failure> {
 /// # Errors
 /// [`Failure`]; [`Failure::Unavailable`] if the database is away.
 pub async fn schema_is_current(db: &DbConfig) -> Result<bool, Failure> {
-    tasker_store::schema_is_current(db.uri.expose())
+    let ca = database_ca(db)?;
+    tasker_store::schema_is_current(Place::new(db.uri.expose(), ca.as_ref()))
         .await
         .map_err(|e| database(db, e))
 }
 
 /// RabbitMQ. It connects by itself, for ever. Messages longer than `longest_body` are cut: they are read
 /// by nobody.
-#[must_use]
+///
+/// # Errors
+/// [`Failure::Usage`] if the CA cannot be used.
 pub fn rabbitmq(
     queue: &MessageQueue,
     account: &Credentials,
     name: &str,
     longest_body: usize,
-) -> Arc<dyn Broker> {
+) -> Result<Arc<dyn Broker>, Failure> {
     let mut settings = AmqpSettings::new(queue.host.clone(), queue.port);
+    settings.tls = broker_ca(queue)?;
     settings.username.clone_from(&account.username);
     settings.password = account.password.expose().into();
     settings.virtual_host.clone_from(&queue.virtual_host);
@@ -108,7 +158,7 @@ pub fn rabbitmq(
         QueueType::Classic => tasker_broker::amqp::QueueType::Classic,
         QueueType::Quorum => tasker_broker::amqp::QueueType::Quorum,
     };
-    AmqpBroker::new(settings)
+    Ok(AmqpBroker::new(settings))
 }
 
 /// The broker of a single process.
@@ -150,6 +200,7 @@ pub fn api_settings(config: &Config) -> Result<ApiSettings, Failure> {
             Auth::Required => tasker_api::Auth::Required,
             Auth::None => tasker_api::Auth::None,
         },
+        behind_proxy: api.behind_tls_proxy,
         wait_for_endpoints_timeout_s: api.wait_for_endpoints_timeout,
         wait_for_sent: api.wait_for_sent,
         max_body_bytes: api.max_body_bytes,

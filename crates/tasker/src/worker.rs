@@ -105,7 +105,7 @@ async fn perform(
     let account = account.ok_or_else(missing)?;
     let handlers = handlers(config)?;
     let name = format!("tasker-worker {}", args.endpoint);
-    let broker: Arc<dyn Broker> = wiring::rabbitmq(queue, account, &name, MAX_ENVELOPE_BYTES);
+    let broker: Arc<dyn Broker> = wiring::rabbitmq(queue, account, &name, MAX_ENVELOPE_BYTES)?;
 
     let mut workers = JoinSet::new();
     let last_try = LastTry::default();

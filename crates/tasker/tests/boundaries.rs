@@ -62,6 +62,9 @@ fn backends_have_one_home_each() {
         ("libsqlite3-sys", "tasker-store"),
         ("lapin", "tasker-broker"),
         ("actix-web", "tasker-api"),
+        ("mysql_async", "tasker-store"),
+        ("rustls", "tasker-tls"),
+        ("tokio-rustls", "tasker-broker"),
     ] {
         let users: Vec<_> = metadata
             .workspace_packages()
@@ -73,14 +76,27 @@ fn backends_have_one_home_each() {
     }
 }
 
+/// Two would each bring its own cryptography, and rustls would not know which to take.
+#[test]
+fn there_is_one_implementation_of_cryptography() {
+    let metadata = metadata();
+    let has = |name: &str| metadata.packages.iter().any(|p| p.name.as_str() == name);
+    assert!(has("ring"));
+    for other in ["aws-lc-rs", "aws-lc-sys", "openssl", "native-tls"] {
+        assert!(!has(other), "{other}");
+    }
+}
+
 #[test]
 fn arrows_point_one_way() {
     let core: &[&str] = &["tasker-core"];
+    let core_and_tls: &[&str] = &["tasker-core", "tasker-tls"];
     let allowed = BTreeMap::from([
         ("tasker-core", &[][..]),
-        ("tasker-store", core),
-        ("tasker-broker", core),
-        ("tasker-api", core),
+        ("tasker-tls", &[]),
+        ("tasker-store", core_and_tls),
+        ("tasker-broker", core_and_tls),
+        ("tasker-api", core_and_tls),
         ("tasker-worker", core),
         ("tasker-bench", core),
         ("tasker-testkit", core),
@@ -92,6 +108,7 @@ fn arrows_point_one_way() {
                 "tasker-broker",
                 "tasker-core",
                 "tasker-store",
+                "tasker-tls",
                 "tasker-worker",
             ],
         ),
@@ -131,6 +148,8 @@ const PERMISSIVE: &[&str] = &[
     "BSD-3-Clause",
     "BSL-1.0",
     "CC0-1.0",
+    // The collection of authorities that comes with the MySQL driver, and that we do not use.
+    "CDLA-Permissive-2.0",
     "ISC",
     "MIT",
     "MIT-0",

@@ -45,13 +45,15 @@ impl Place {
         };
         let config = RabbitmqConfig {
             apiurl: url,
+            ca: None,
             account,
         };
         let place = Self {
-            api: ManagementApi::new(&config, &name),
+            api: ManagementApi::new(&config, &name).unwrap(),
             queue: MessageQueue {
                 host: String::new(),
                 port: 0,
+                tls_ca: None,
                 account: None,
                 virtual_host: name.clone(),
                 exchange: name,

@@ -80,6 +80,25 @@ impl PrivateServer {
         self.call("url")
     }
 
+    /// The same with TLS, `amqps://…`. Made with `tls/server.crt` and `tls/server.key` in its folder,
+    /// RabbitMQ speaks TLS at ports of its own, MariaDB at its only one.
+    ///
+    /// # Panics
+    /// If it is another server.
+    #[must_use]
+    pub fn tls_url(&self) -> String {
+        script(&["url".as_ref(), &self.dir, "tls".as_ref()])
+    }
+
+    /// The management API with TLS, `https://guest:guest@127.0.0.1:PORT`.
+    ///
+    /// # Panics
+    /// If it is another server.
+    #[must_use]
+    pub fn management_tls_url(&self) -> String {
+        script(&["url".as_ref(), &self.dir, "management-tls".as_ref()])
+    }
+
     /// RabbitMQ's management API, `http://guest:guest@127.0.0.1:PORT`.
     ///
     /// # Panics

@@ -30,7 +30,7 @@ use unread::Keeping;
 
 use crate::metrics::count;
 
-/// How long a client may take for the head of its request.
+/// How long a client may take for the handshake of TLS, and then for the head of its request.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
 
 /// Connections that wait to be accepted. The system allows fewer by default, and a burst of clients would
@@ -57,9 +57,13 @@ pub(crate) fn server(listener: TcpListener, desk: web::Data<Desk>) -> std::io::R
         .workers(settings.http_workers)
         .max_connections(settings.max_connections)
         .client_request_timeout(HEAD_WITHIN)
+        .tls_handshake_timeout(HEAD_WITHIN)
         .shutdown_timeout(settings.drain_deadline.as_secs().max(1))
-        .disable_signals()
-        .listen(listener)?;
+        .disable_signals();
+    let server = match settings.tls.clone() {
+        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
+        None => server.listen(listener)?,
+    };
     Ok(server.run())
 }
 

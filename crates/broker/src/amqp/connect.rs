@@ -3,7 +3,6 @@
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, OnceLock};
 
-use async_compat::Compat;
 use lapin::tcp::AsyncTcpStream;
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use lapin::{Channel, Connection, ConnectionProperties};
@@ -12,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::within;
 use super::settings::{AmqpSettings, Timeouts};
-use super::stream::{Guarded, runtime};
+use super::stream::{Guarded, Wire, runtime};
 
 /// A connection that was established.
 #[derive(Debug)]
@@ -80,12 +79,13 @@ pub(super) async fn connect(settings: &AmqpSettings, role: &str) -> Result<Live,
     let dialed = socket.0.clone();
     // One byte more than is read, so that its reader sees that a message is too long.
     let longest_body = settings.longest_body as u64 + 1;
+    let tls = settings.tls.clone();
+    // To lapin it is a plain stream: what is encrypted lies under the guard.
     let dial = async move |uri: AMQPUri, _| {
-        let stream = dialed.dial(&uri.authority.host, uri.authority.port).await?;
-        Ok(AsyncTcpStream::Plain(Guarded::new(
-            Compat::new(stream),
-            longest_body,
-        )))
+        let host = &uri.authority.host;
+        let stream = dialed.dial(host, uri.authority.port).await?;
+        let wire = Wire::new(stream, host, tls.as_ref()).await?;
+        Ok(AsyncTcpStream::Plain(Guarded::new(wire, longest_body)))
     };
     let connecting = Connection::connector(uri(settings), runtime(), dial, properties);
     Ok(Live {

@@ -18,6 +18,8 @@ const METHOD: u8 = 1;
 const HEADER: u8 = 2;
 const BODY: u8 = 3;
 const HEARTBEAT: u8 = 8;
+/// How a server that speaks TLS begins to refuse what does not.
+const TLS_ALERT: u8 = 21;
 const FRAME_END: u8 = 0xCE;
 /// Type, channel, size of the payload.
 const HEAD_BYTES: usize = 7;
@@ -25,6 +27,8 @@ const HEAD_BYTES: usize = 7;
 /// Not AMQP 0-9-1. RabbitMQ never sends it: it checks what it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Malformed {
+    #[error("the broker answers in TLS at this port: set manager.message_queue.tls")]
+    Tls,
     #[error("the broker sent a frame of the unknown type {0}")]
     Type(u8),
     #[error("the broker sent a frame that ends in byte {0}, not {FRAME_END}")]
@@ -198,7 +202,10 @@ impl Guard {
         if let Some(kind) = self.head.first()
             && ![METHOD, HEADER, BODY, HEARTBEAT].contains(kind)
         {
-            return Err(Malformed::Type(*kind));
+            return Err(match *kind {
+                TLS_ALERT => Malformed::Tls,
+                kind => Malformed::Type(kind),
+            });
         }
         if self.head.len() < HEAD_BYTES {
             return Ok(());

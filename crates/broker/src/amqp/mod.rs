@@ -21,6 +21,7 @@ mod settings;
 mod stream;
 mod topology;
 mod verdict;
+mod wire;
 
 use std::sync::Arc;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lapin::uri::{AMQPScheme, AMQPUri};
 use tasker_core::wire::MAX_ENVELOPE_BYTES;
+use tasker_tls::Ca;
 
 /// How queues are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,7 +61,7 @@ impl fmt::Debug for Secret {
 /// How long to wait for the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For TCP and the AMQP handshake together.
+    /// For TCP, TLS and the AMQP handshake together.
     pub connect: Duration,
     /// For each question and answer on a channel, and for each write.
     pub operation: Duration,
@@ -91,8 +92,10 @@ impl Default for Timeouts {
 pub struct AmqpSettings {
     /// A name or an address.
     pub host: String,
-    /// Usually 5672.
+    /// Usually 5672, with TLS 5671.
     pub port: u16,
+    /// Whose certificate the broker must show, for its host by name; without it nothing is encrypted.
+    pub tls: Option<Ca>,
     /// The account.
     pub username: String,
     /// Its password.
@@ -124,6 +127,7 @@ impl AmqpSettings {
         Self {
             host: host.into(),
             port,
+            tls: None,
             username: "guest".into(),
             password: "guest".into(),
             virtual_host: "/".into(),

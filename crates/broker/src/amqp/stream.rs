@@ -8,21 +8,19 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use async_compat::Compat;
+use super::guard::Guard;
+pub(super) use super::wire::Wire;
 use async_rs::Tokio;
 use async_rs::traits::Reactor;
 use async_rs::util::RuntimeParts;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::Stream;
-use tokio::net::TcpStream;
-
-use super::guard::Guard;
 
 /// What is read from the socket at once.
 const READ_BYTES: usize = 64 * 1024;
 
-/// A stream from the broker, filtered, and to the broker, as it is. Encryption would belong under
-/// it, not around it.
+/// A stream from the broker, filtered, and to the broker, as it is. Encryption lies under it, not
+/// around it.
 #[derive(Debug)]
 pub(super) struct Guarded<S> {
     stream: S,
@@ -114,7 +112,7 @@ pub(super) fn runtime() -> Runtime {
 pub(super) struct GuardedTcp(Tokio);
 
 impl Reactor for GuardedTcp {
-    type TcpStream = Guarded<Compat<TcpStream>>;
+    type TcpStream = Guarded<Wire>;
     type Sleep = <Tokio as Reactor>::Sleep;
 
     fn register<H: Read + Write + AsFd + AsRawFd + Send + 'static>(
@@ -138,7 +136,7 @@ impl Reactor for GuardedTcp {
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
         let connecting = self.0.tcp_connect_addr(address);
         // lapin is given a stream by `connect`; this way is there because its trait asks for one.
-        async move { Ok(Guarded::new(connecting.await?, u64::MAX)) }
+        async move { Ok(Guarded::new(Wire::Plain(connecting.await?), u64::MAX)) }
     }
 }
 
@@ -146,6 +144,7 @@ impl Reactor for GuardedTcp {
 mod tests {
     use std::future::poll_fn;
 
+    use async_compat::Compat;
     use tokio::io::AsyncWriteExt;
 
     use super::*;
@@ -179,6 +178,13 @@ mod tests {
         }
         sending.await.unwrap();
         assert_eq!(output, WITHOUT.repeat(3));
+    }
+
+    #[tokio::test]
+    async fn an_alert_of_tls_is_told_as_such() {
+        let mut stream = Guarded::new(&b"\x15\x03\x03\x00\x02\x02\x46"[..], u64::MAX);
+        let error = read(&mut stream, &mut [0; 64]).await.unwrap_err();
+        assert!(error.to_string().contains("answers in TLS"), "{error}");
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! MySQL and MariaDB: the connection, its settings, and the statements that differ.
 
 mod changes;
+mod connect;
 mod expression;
 
 use std::sync::Once;
@@ -21,6 +22,7 @@ use diesel_async::{
 };
 
 use tasker_core::id::TaskId;
+use tasker_tls::Ca;
 
 use crate::failure::Failure;
 use crate::options::{OpenError, StoreOptions};
@@ -28,6 +30,7 @@ use crate::rows::{NewAuditRow, ResponseRow};
 use crate::schema::{audit, purged_tasks, responses};
 
 pub(crate) use changes::{insert_responses, insert_tasks, save_responses};
+pub(crate) use connect::establish;
 pub(crate) use expression::{Among, Kept};
 
 /// A connection.
@@ -95,13 +98,14 @@ impl Pools {
     pub(crate) fn new(url: String, options: &StoreOptions) -> Result<Self, OpenError> {
         let statement_timeout = options.statement_timeout;
         let verbose = options.verbose;
+        let tls = options.tls.clone();
         let mut config = ManagerConfig::default();
         // Whether a connection is alive shows when its transaction begins, see the ledger's door.
         config.recycling_method = RecyclingMethod::Fast;
         config.custom_setup = Box::new(move |url| {
-            let url = url.to_owned();
+            let (url, tls) = (url.to_owned(), tls.clone());
             Box::pin(async move {
-                let mut conn = connect(&url, statement_timeout).await?;
+                let mut conn = connect(&url, tls.as_ref(), statement_timeout).await?;
                 if verbose {
                     conn.set_instrumentation(ledger::log_statement);
                 }
@@ -129,8 +133,12 @@ impl Pools {
 const LOCK_WAIT_S: u64 = 5;
 
 /// Connects, and makes the session what the queries rely on, whatever the server's defaults are.
-async fn connect(url: &str, statement_timeout: Duration) -> Result<Conn, ConnectionError> {
-    let mut conn = Conn::establish(url).await?;
+async fn connect(
+    url: &str,
+    tls: Option<&Ca>,
+    statement_timeout: Duration,
+) -> Result<Conn, ConnectionError> {
+    let mut conn = establish(url, tls).await?;
     let setup = ConnectionError::CouldntSetupConfiguration;
     let (version, flush): (String, String) = diesel::select((
         sql::<Text>("VERSION()"),

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use tasker_api::Drained;
 use tasker_core::wire::MAX_REPORT_BYTES;
+use tasker_tls::Identity;
 
 use crate::cli::ModeArgs;
 use crate::config::{self, Config, Needs};
@@ -41,6 +42,8 @@ async fn serve(config: &Config) -> Result<Exit, Failure> {
     let account = queue.account.as_ref();
     let account = account.ok_or_else(|| missing("manager.message_queue.username"))?;
 
+    // Before anything is waited for: a wrong file is a mistake, not an absence.
+    let identity = wiring::identity(&config.api)?;
     match wiring::schema_is_current(db).await {
         Ok(true) => {}
         Ok(false) => {
@@ -59,10 +62,15 @@ async fn serve(config: &Config) -> Result<Exit, Failure> {
     let address = listener
         .local_addr()
         .map_err(|e| Failure::Failed(e.to_string()))?;
-    tracing::info!("listening on http://{address}");
-    let settings = wiring::api_settings(config)?;
+    let scheme = if identity.is_some() { "https" } else { "http" };
+    tracing::info!("listening on {scheme}://{address}");
+    let mut settings = wiring::api_settings(config)?;
+    settings.tls = identity.as_ref().map(Identity::server_config);
+    if let Some(identity) = identity {
+        signals::on_hangup(move || read_again(&identity))?;
+    }
     let ports = wiring::open_store(db, config.timing)?;
-    let broker = wiring::rabbitmq(queue, account, "tasker api", MAX_REPORT_BYTES);
+    let broker = wiring::rabbitmq(queue, account, "tasker api", MAX_REPORT_BYTES)?;
     let drained = tasker_api::serve(listener, settings, ports, broker.clone(), stop)
         .await
         .map_err(|e| Failure::Failed(e.to_string()))?;
@@ -73,6 +81,14 @@ async fn serve(config: &Config) -> Result<Exit, Failure> {
         "ended"
     );
     Ok(exit(drained))
+}
+
+/// A new certificate, without a restart.
+fn read_again(identity: &Identity) {
+    match identity.read_again() {
+        Ok(()) => tracing::info!("the certificate was read again"),
+        Err(error) => tracing::error!(%error, "the old certificate stays in use"),
+    }
 }
 
 /// Whether something is left that others, or the next start, have to finish.

@@ -54,7 +54,7 @@ fn parts(config: &Config) -> Result<(ManagementApi, &MessageQueue), Failure> {
     let missing = || Failure::Usage("manager.message_queue and rabbitmq are needed".to_owned());
     let queue = config.message_queue.as_ref().ok_or_else(missing)?;
     let rabbitmq: &RabbitmqConfig = config.rabbitmq.as_ref().ok_or_else(missing)?;
-    Ok((ManagementApi::new(rabbitmq, &queue.virtual_host), queue))
+    Ok((ManagementApi::new(rabbitmq, &queue.virtual_host)?, queue))
 }
 
 fn add(

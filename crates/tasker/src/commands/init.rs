@@ -14,6 +14,7 @@ const DEFAULT_VHOST: &str = "/";
 impl From<ApiError> for Failure {
     fn from(error: ApiError) -> Self {
         match error {
+            ApiError::Ca(_) => Self::Usage(error.to_string()),
             ApiError::Unreachable { .. } | ApiError::Strange { .. } => {
                 Self::Unavailable(error.to_string())
             }
@@ -45,7 +46,7 @@ pub fn run(args: &InitArgs) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(|e| Failure::Failed(e.to_string()))?;
-    let broker = BrokerInit::of(&config);
+    let broker = BrokerInit::of(&config)?;
     // Everything is asked before anything is deleted.
     if args.reset && !args.yes && config.mode != "development" {
         if let Some(db) = &config.db {
@@ -106,14 +107,16 @@ struct BrokerInit<'a> {
 }
 
 impl<'a> BrokerInit<'a> {
-    fn of(config: &'a Config) -> Option<Self> {
-        let (queue, rabbitmq) = (config.message_queue.as_ref()?, config.rabbitmq.as_ref()?);
-        Some(Self {
-            api: ManagementApi::new(rabbitmq, &queue.virtual_host),
+    fn of(config: &'a Config) -> Result<Option<Self>, Failure> {
+        let (Some(queue), Some(rabbitmq)) = (&config.message_queue, &config.rabbitmq) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            api: ManagementApi::new(rabbitmq, &queue.virtual_host)?,
             config,
             queue,
             rabbitmq,
-        })
+        }))
     }
 
     fn run(&self, reset: bool) -> Result<(), Failure> {

@@ -74,7 +74,8 @@ group! {
         bind: Text,
         port: Number,
         auth: Text,
-        insecure_bind: Switch,
+        tls: [ApiTls],
+        behind_tls_proxy: Switch,
         wait_for_endpoints_timeout: Number,
         wait_for_sent_ms: Number,
         max_body_bytes: Number,
@@ -87,6 +88,14 @@ group! {
 }
 
 group! {
+    /// `api.tls`.
+    ApiTls {
+        cert: Text,
+        key: Text,
+    }
+}
+
+group! {
     /// `manager`.
     Manager {
         db: [Db],
@@ -95,9 +104,17 @@ group! {
 }
 
 group! {
+    /// `manager.db.tls` and `manager.message_queue.tls`.
+    ClientTls {
+        ca: Text,
+    }
+}
+
+group! {
     /// `manager.db`.
     Db {
         uri: Text,
+        tls: [ClientTls],
         verbose: Switch,
         pool: Number,
     }
@@ -108,6 +125,7 @@ group! {
     MessageQueueKeys {
         host: Text,
         port: Number,
+        tls: [ClientTls],
         username: Text,
         password: Text,
         virtual_host: Text,
@@ -120,6 +138,7 @@ group! {
     /// `rabbitmq`.
     Rabbitmq {
         apiurl: Text,
+        ca: Text,
         username: Text,
         password: Text,
     }

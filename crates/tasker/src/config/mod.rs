@@ -24,8 +24,8 @@ pub use problem::{ConfigError, Problem};
 pub use secret::{DbUri, Secret};
 pub use source::DEFAULT;
 pub use types::{
-    ApiConfig, Auth, Config, Credentials, DbConfig, LogConfig, LogFormat, MessageQueue, QueueType,
-    RabbitmqConfig, TaskTypeConfig, Unlisted, WorkerConfig,
+    ApiConfig, ApiTls, Auth, Config, Credentials, DbConfig, LogConfig, LogFormat, MessageQueue,
+    QueueType, RabbitmqConfig, TaskTypeConfig, Unlisted, WorkerConfig,
 };
 
 use source::{DEFAULT_NAME, Source};
@@ -35,6 +35,8 @@ use written::{Lookup, RealLookup};
 /// that an endpoint's host can use the same file without the database's password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Needs {
+    /// What makes `api` reachable by others: `api.tls`, and whether `api.bind` goes without it.
+    pub api: bool,
     /// `manager.db`.
     pub db: bool,
     /// `manager.message_queue`, without the account.
@@ -52,6 +54,7 @@ pub struct Needs {
 impl Needs {
     /// Nothing beyond names, bounds and times.
     pub const NOTHING: Self = Self {
+        api: false,
         db: false,
         message_queue: false,
         api_account: false,
@@ -61,6 +64,7 @@ impl Needs {
     };
     /// `tasker api`.
     pub const API: Self = Self {
+        api: true,
         db: true,
         message_queue: true,
         api_account: true,
@@ -88,6 +92,7 @@ impl Needs {
     };
     /// Everything: `tasker check-config`.
     pub const ALL: Self = Self {
+        api: true,
         db: true,
         message_queue: true,
         api_account: true,

@@ -1,6 +1,7 @@
 //! Looks values up and checks their bounds; collects what is wrong instead of stopping at it.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::problem::Problem;
@@ -104,6 +105,20 @@ impl Reader<'_> {
             self.fault(key, "is empty");
         }
         text
+    }
+
+    /// A group that may be left out, but not be there with nothing in it: of a link that was meant to
+    /// be encrypted that would make one that is not.
+    pub(super) fn group<T>(&mut self, key: &str, group: Option<T>) -> Option<T> {
+        let is_written = |over: &Source| over.places.has(key);
+        if group.is_none() && self.over.as_ref().is_some_and(is_written) {
+            self.fault(key, "has nothing in it: fill it, or leave it out");
+        }
+        group
+    }
+
+    pub(super) fn path(&mut self, key: &str, written: &Option<Written<String>>) -> PathBuf {
+        PathBuf::from(self.text(key, written))
     }
 
     pub(super) fn number(

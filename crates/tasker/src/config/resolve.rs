@@ -9,13 +9,13 @@ use tasker_core::store::Timing;
 use tasker_core::task::RunPolicy;
 
 use super::Needs;
-use super::file::{Api, File, TaskTypeEntry, TimingKeys};
+use super::file::{Api, ClientTls, File, TaskTypeEntry, TimingKeys};
 use super::problem::ConfigError;
 use super::reader::Reader;
 use super::secret::DbUri;
 use super::source::Source;
 use super::types::{
-    ApiConfig, Auth, Config, DbConfig, LogConfig, LogFormat, MessageQueue, QueueType,
+    ApiConfig, ApiTls, Auth, Config, DbConfig, LogConfig, LogFormat, MessageQueue, QueueType,
     RabbitmqConfig, TaskTypeConfig, Unlisted, WorkerConfig,
 };
 use super::validate;
@@ -58,7 +58,7 @@ pub(super) fn resolve(
         problems: Vec::new(),
     };
     let config = reader.config(mode, &file, needs);
-    for broken in validate::check(&config) {
+    for broken in validate::check(&config, needs) {
         // A refused value was replaced by a placeholder, which proves nothing.
         if !broken.keys.iter().any(|key| reader.has_problem(key)) {
             reader.fault_of(&broken.keys, broken.message);
@@ -85,7 +85,7 @@ impl Reader<'_> {
         Config {
             mode: mode.to_owned(),
             task_types: self.task_types(file),
-            api: self.api(file),
+            api: self.api(file, needs),
             db: needs.db.then(|| self.db(file)),
             message_queue: needs
                 .message_queue
@@ -175,7 +175,7 @@ impl Reader<'_> {
         }
     }
 
-    fn api(&mut self, file: &File) -> ApiConfig {
+    fn api(&mut self, file: &File, needs: Needs) -> ApiConfig {
         let api: Api = file.api.clone().unwrap_or_default();
         let bind = self.text("api.bind", &api.bind);
         let bind = bind.parse().unwrap_or_else(|_| {
@@ -183,6 +183,12 @@ impl Reader<'_> {
             std::net::Ipv4Addr::LOCALHOST.into()
         });
         let port = self.small("api.port", &api.port, 0..=65_535);
+        // The files are on the API's host only.
+        let tls = self.group("api.tls", api.tls);
+        let tls = tls.filter(|_| needs.api).map(|tls| ApiTls {
+            cert: self.path("api.tls.cert", &tls.cert),
+            key: self.path("api.tls.key", &tls.key),
+        });
         ApiConfig {
             bind,
             port: u16::try_from(port).unwrap_or_default(),
@@ -191,7 +197,8 @@ impl Reader<'_> {
                 &api.auth,
                 &[("required", Auth::Required), ("none", Auth::None)],
             ),
-            insecure_bind: self.required("api.insecure_bind", &api.insecure_bind),
+            tls,
+            behind_tls_proxy: self.required("api.behind_tls_proxy", &api.behind_tls_proxy),
             wait_for_endpoints_timeout: self.small(
                 "api.wait_for_endpoints_timeout",
                 &api.wait_for_endpoints_timeout,
@@ -241,6 +248,7 @@ impl Reader<'_> {
         }
         DbConfig {
             uri,
+            tls_ca: self.ca("manager.db.tls", db.tls),
             verbose: self.required("manager.db.verbose", &db.verbose),
             pool: self.size("manager.db.pool", &db.pool, 1..=1_000),
         }
@@ -254,6 +262,7 @@ impl Reader<'_> {
         MessageQueue {
             host: self.text(&key("host"), &keys.host),
             port: u16::try_from(port).unwrap_or_default(),
+            tls_ca: self.ca(&key("tls"), keys.tls),
             account: needs_account
                 .then(|| self.account("manager.message_queue", &keys.username, &keys.password)),
             virtual_host: self.text(&key("virtual_host"), &keys.virtual_host),
@@ -269,6 +278,12 @@ impl Reader<'_> {
         }
     }
 
+    /// The CA of a group that is there.
+    fn ca(&mut self, group: &str, keys: Option<ClientTls>) -> Option<PathBuf> {
+        self.group(group, keys)
+            .map(|tls| self.path(&format!("{group}.ca"), &tls.ca))
+    }
+
     fn rabbitmq(&mut self, file: &File) -> RabbitmqConfig {
         let keys = file.rabbitmq.clone().unwrap_or_default();
         let apiurl = self.text("rabbitmq.apiurl", &keys.apiurl);
@@ -277,6 +292,10 @@ impl Reader<'_> {
                 .trim_end_matches('/')
                 .trim_end_matches("/api")
                 .to_owned(),
+            ca: keys
+                .ca
+                .is_some()
+                .then(|| self.path("rabbitmq.ca", &keys.ca)),
             account: self.account("rabbitmq", &keys.username, &keys.password),
         }
     }

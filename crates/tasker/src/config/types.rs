@@ -92,8 +92,10 @@ pub struct ApiConfig {
     pub port: u16,
     /// Who may use it.
     pub auth: Auth,
-    /// Whether an address that others can reach is wanted in spite of missing accounts and TLS.
-    pub insecure_bind: bool,
+    /// What it shows its clients; `None`: nothing is encrypted.
+    pub tls: Option<ApiTls>,
+    /// Whether a proxy in front of it speaks TLS in its place.
+    pub behind_tls_proxy: bool,
     /// How long after creation all expected endpoints should have received a task, in seconds.
     pub wait_for_endpoints_timeout: u32,
     /// How long a POST waits for the broker's confirm.
@@ -112,6 +114,15 @@ pub struct ApiConfig {
     pub retention_days: Option<u32>,
 }
 
+/// `api.tls`.
+#[derive(Debug, Clone)]
+pub struct ApiTls {
+    /// The file with its certificate.
+    pub cert: PathBuf,
+    /// The file with the certificate's key.
+    pub key: PathBuf,
+}
+
 impl ApiConfig {
     /// Address and port.
     #[must_use]
@@ -125,6 +136,8 @@ impl ApiConfig {
 pub struct DbConfig {
     /// Where the database is.
     pub uri: DbUri,
+    /// The file with the authorities of its certificate; `None`: nothing is encrypted.
+    pub tls_ca: Option<PathBuf>,
     /// Whether every operation is logged.
     pub verbose: bool,
     /// How many connections at most.
@@ -156,6 +169,8 @@ pub struct MessageQueue {
     pub host: String,
     /// The port.
     pub port: u16,
+    /// The file with the authorities of its certificate; `None`: nothing is encrypted.
+    pub tls_ca: Option<PathBuf>,
     /// The API's account; also the workers', unless `worker.username` is set. `None` if it was not
     /// needed.
     pub account: Option<Credentials>,
@@ -172,6 +187,8 @@ pub struct MessageQueue {
 pub struct RabbitmqConfig {
     /// Where the management API is, without a slash at the end.
     pub apiurl: String,
+    /// The file with the authorities of its certificate; `None`: those that the system trusts.
+    pub ca: Option<PathBuf>,
     /// The administrator.
     pub account: Credentials,
 }

@@ -1,5 +1,6 @@
 //! Whether a configuration's values fit together: rules across keys.
 
+use super::Needs;
 use super::types::{Auth, Config};
 
 /// A rule that is broken.
@@ -11,7 +12,7 @@ pub(super) struct Broken {
 }
 
 /// Every rule that is broken.
-pub(super) fn check(config: &Config) -> Vec<Broken> {
+pub(super) fn check(config: &Config, needs: Needs) -> Vec<Broken> {
     let mut broken = Vec::new();
     let mut rule = |holds: bool, keys: &[&str], message: String| {
         if !holds {
@@ -24,16 +25,16 @@ pub(super) fn check(config: &Config) -> Vec<Broken> {
     let (api, timing, worker) = (&config.api, &config.timing, &config.worker);
 
     rule(
-        api.bind.is_loopback() || api.insecure_bind,
-        &["api.bind", "api.insecure_bind"],
+        !needs.api || api.bind.is_loopback() || api.tls.is_some() || api.behind_tls_proxy,
+        &["api.bind", "api.behind_tls_proxy"],
         format!(
-            "{} can be reached by others, and there are neither accounts nor TLS yet; put a proxy \
-             in front of 127.0.0.1, or say api.insecure_bind: true",
+            "{} can be reached by others, who would read what is said: set api.tls, or \
+             api.behind_tls_proxy: true if only a proxy that speaks TLS reaches it",
             api.bind
         ),
     );
     rule(
-        api.auth == Auth::Required || api.bind.is_loopback(),
+        !needs.api || api.auth == Auth::Required || api.bind.is_loopback(),
         &["api.auth", "api.bind"],
         format!(
             "none lets everybody in who reaches {}; it is for 127.0.0.1 only",
@@ -115,6 +116,11 @@ pub(super) fn check(config: &Config) -> Vec<Broken> {
             &["manager.db.uri"],
             format!("must start with one of {}", known.join(", ")),
         );
+        rule(
+            db.tls_ca.is_none() || uri.starts_with("mysql://"),
+            &["manager.db.tls", "manager.db.uri"],
+            "is of no use: manager.db.uri does not start with mysql://".to_owned(),
+        );
     }
     if let Some(queue) = &config.message_queue {
         let name = &queue.exchange;
@@ -149,10 +155,16 @@ pub(super) fn check(config: &Config) -> Vec<Broken> {
         );
     }
     if let Some(rabbitmq) = &config.rabbitmq {
+        let is_tls = rabbitmq.apiurl.starts_with("https://");
         rule(
-            rabbitmq.apiurl.starts_with("http://"),
+            is_tls || rabbitmq.apiurl.starts_with("http://"),
             &["rabbitmq.apiurl"],
-            "must start with http://".to_owned(),
+            "must start with http:// or https://".to_owned(),
+        );
+        rule(
+            is_tls || rabbitmq.ca.is_none(),
+            &["rabbitmq.ca", "rabbitmq.apiurl"],
+            "is of no use: rabbitmq.apiurl does not start with https://".to_owned(),
         );
     }
     broken

@@ -6,11 +6,12 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tasker_tls::TlsError;
 use ureq::Agent;
 use ureq::http::{Method, Request};
 
 use crate::config::{RabbitmqConfig, Secret};
-use crate::http::send;
+use crate::http::{self, send};
 use crate::terminal::harmless;
 
 /// How long one call may take. Deleting a virtual host with many queues is the slowest.
@@ -21,6 +22,9 @@ const MAX_ANSWER_BYTES: u64 = 64 << 20;
 /// Why a call did not do what it should.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
+    /// The file of authorities cannot be used.
+    #[error("rabbitmq.ca: {0}")]
+    Ca(#[from] TlsError),
     /// Nobody answers there.
     #[error("RabbitMQ's management API at {url} cannot be reached: {reason}")]
     Unreachable {
@@ -75,12 +79,16 @@ pub struct ManagementApi {
 
 impl ManagementApi {
     /// Nothing is called yet.
-    #[must_use]
-    pub fn new(config: &RabbitmqConfig, vhost: &str) -> Self {
+    ///
+    /// # Errors
+    /// [`ApiError::Ca`].
+    pub fn new(config: &RabbitmqConfig, vhost: &str) -> Result<Self, ApiError> {
+        let trust = http::trust(&config.apiurl, config.ca.as_deref())?;
         let account = &config.account;
         let pair = format!("{}:{}", account.username, account.password.expose());
-        Self {
+        Ok(Self {
             agent: Agent::config_builder()
+                .tls_config(trust)
                 .timeout_connect(Some(Duration::from_secs(5)))
                 .http_status_as_error(false)
                 .max_redirects(0)
@@ -92,7 +100,7 @@ impl ManagementApi {
             username: account.username.clone(),
             authorization: Secret::new(format!("Basic {}", BASE64_STANDARD.encode(pair))),
             vhost: vhost.to_owned(),
-        }
+        })
     }
 
     pub(super) fn get<T: DeserializeOwned>(&self, what: &str, path: &str) -> Result<T, ApiError> {
@@ -125,7 +133,7 @@ impl ManagementApi {
             .header("content-type", "application/json");
         let unreachable = |error: ureq::Error| ApiError::Unreachable {
             url: self.url.clone(),
-            reason: error.to_string(),
+            reason: http::told(&error, &self.url).0,
         };
         let body = body.map(Value::to_string);
         let sent = send(&self.agent, request, body.as_deref(), TIMEOUT);

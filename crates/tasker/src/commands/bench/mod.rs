@@ -102,6 +102,10 @@ async fn measure(
     let journal = args.journal.clone().unwrap_or_else(std::env::temp_dir);
     // Also checks the URL like every other command.
     let url = Client::new(&args.url)?.url().to_owned();
+    if url.starts_with("https://") {
+        let message = "tasker bench measures an API without TLS: give it an http:// URL";
+        return Err(Failure::Usage(message.to_owned()));
+    }
     let task_type = args.task_type.clone();
     let bench = Bench::new(&url, task_type, brokers.clone(), journal, shown).map_err(failure)?;
     *endpoints = bench
@@ -124,9 +128,9 @@ fn brokers(config: &Config, endpoints: usize) -> Result<Vec<Arc<dyn Broker>>, Fa
     let account = config.worker.account.as_ref().or(queue.account.as_ref());
     let account = account.ok_or_else(missing)?;
     let broker = |_| wiring::rabbitmq(queue, account, "tasker bench", MAX_ENVELOPE_BYTES);
-    Ok((0..endpoints.div_ceil(ENDPOINTS_A_BROKER))
+    (0..endpoints.div_ceil(ENDPOINTS_A_BROKER))
         .map(broker)
-        .collect())
+        .collect()
 }
 
 async fn section(command: &BenchCommand, bench: &Bench<'_>) -> Result<Measured, Failure> {
@@ -214,7 +218,13 @@ fn clean_up(config: &Config, args: &BenchArgs, endpoints: &[EndpointName]) {
         }
         return;
     };
-    let api = ManagementApi::new(rabbitmq, &queue.virtual_host);
+    let api = match ManagementApi::new(rabbitmq, &queue.virtual_host) {
+        Ok(api) => api,
+        Err(error) => {
+            tell(&error.to_string());
+            return;
+        }
+    };
     let setup = Setup::new(&api, queue);
     for endpoint in endpoints {
         let inbox = setup.names().inbox_queue(&args.task_type, endpoint);

@@ -38,6 +38,7 @@ impl Stage {
             .map_err(|e| Failure::Failed(e.to_string()))?;
         let db = DbConfig {
             uri: DbUri::new(format!("sqlite://{}", dir.join("tasker.db").display())),
+            tls_ca: None,
             verbose: false,
             pool: 4,
         };

@@ -30,7 +30,7 @@ fn environment() -> MapLookup {
         ("TASKER_DB_URI", "mysql://u:hunter2@db/tasker"),
         ("TASKER_MQ_HOST", "mq"),
         ("TASKER_MQ_PASSWORD", "hunter2"),
-        ("TASKER_RABBITMQ_API", "http://mq:15672"),
+        ("TASKER_RABBITMQ_API", "https://mq:15671"),
         ("TASKER_RABBITMQ_ADMIN", "admin"),
         ("TASKER_RABBITMQ_ADMIN_PASSWORD", "hunter2"),
         ("TASKER_WORKER_USER", "tasker.console1"),
@@ -105,6 +105,9 @@ fn every_sample_is_valid_in_its_mode() {
     }
     modes.sort();
     assert_eq!(modes, ["development", "production"]);
+    let compose = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/compose.config.yaml");
+    let source = Source::read(&compose).unwrap();
+    build("compose", Some(source), Needs::ALL, &environment()).unwrap();
 }
 
 #[test]
@@ -169,10 +172,10 @@ fn a_worker_needs_no_database_and_an_api_no_worker() {
 
 #[test]
 fn files_lie_over_the_default_and_references_are_numbers_too() {
-    let text = format!("{SAMPLE}api:\n  port: ${{PORT}}\n  insecure_bind: ${{X:-true}}\n");
+    let text = format!("{SAMPLE}api:\n  port: ${{PORT}}\n  behind_tls_proxy: ${{X:-true}}\n");
     let config = load_text("development", &text, Needs::ALL).unwrap();
     assert_eq!(config.api.port, 9999);
-    assert!(config.api.insecure_bind);
+    assert!(config.api.behind_tls_proxy);
     assert_eq!(config.api.wait_for_endpoints_timeout, 60);
     assert_eq!(config.names().len(), 1);
     assert_eq!(config.rabbitmq.unwrap().apiurl, "http://127.0.0.1:15672");
@@ -210,4 +213,34 @@ fn task_types_have_options() {
     assert_eq!((update.timeout_s, update.max_timeout_s), (100_000, 100_000));
     assert_eq!(update.unlisted, Unlisted::Perform);
     assert!(update.known_endpoints_only && update.schema.is_some());
+}
+
+#[test]
+fn an_address_for_others_needs_tls_here_or_before_it() {
+    let api = "api:\n  bind: 0.0.0.0\n";
+    for more in ["  behind_tls_proxy: true\n", "  tls: {cert: /c, key: /k}\n"] {
+        load_text("development", &format!("{SAMPLE}{api}{more}"), Needs::ALL).unwrap();
+    }
+    // The API's files are on its own host; an endpoint's does not look for them.
+    let text = format!("{SAMPLE}{api}  tls: {{cert: '${{NOT_SET}}', key: '${{NOT_SET}}'}}\n");
+    let config = load_text("development", &text, Needs::WORKER).unwrap();
+    assert!(config.api.tls.is_none());
+    assert!(load_text("development", &text, Needs::API).is_err());
+}
+
+#[test]
+fn each_link_has_its_certificates() {
+    let text = SAMPLE
+        .replace("  db:\n", "  db:\n    tls: {ca: /db}\n")
+        .replace(
+            "  message_queue:\n",
+            "  message_queue:\n    tls: {ca: '${WORD}'}\n",
+        )
+        .replace("apiurl: http:", "ca: /api\n  apiurl: https:");
+    let config = load_text("development", &text, Needs::ALL).unwrap();
+    let (db, queue) = (config.db.unwrap(), config.message_queue.unwrap());
+    assert_eq!(db.tls_ca.as_deref(), Some(Path::new("/db")));
+    assert_eq!(queue.tls_ca.as_deref(), Some(Path::new("many")));
+    let ca = config.rabbitmq.unwrap().ca;
+    assert_eq!(ca.as_deref(), Some(Path::new("/api")));
 }

@@ -48,8 +48,8 @@ fn bad_files_are_told_where_and_why() {
         ),
         ("api:\n  port: [1]\n", ":13:9", "expected a whole number"),
         (
-            "api:\n  insecure_bind: 'yes'\n",
-            ":13:18",
+            "api:\n  behind_tls_proxy: 'yes'\n",
+            ":13:21",
             "must be true or false",
         ),
         ("api: 3\n", ":12:6", "invalid type: integer `3`"),
@@ -67,12 +67,12 @@ fn bad_files_are_told_where_and_why() {
         (
             "api:\n  bind: 0.0.0.0\n",
             ":13:3",
-            "say api.insecure_bind: true",
+            "set api.tls, or api.behind_tls_proxy: true",
         ),
         (
             "api:\n  bind: '::'\n",
             ":13:3",
-            "say api.insecure_bind: true",
+            "set api.tls, or api.behind_tls_proxy: true",
         ),
         (
             "api:\n  bind: localhost\n",
@@ -126,6 +126,22 @@ fn bad_files_are_told_where_and_why() {
         ),
         ("log:\n  format: xml\n", ":13:3", "one of auto, human, json"),
         ("worker:\n  concurrency: 0\n", ":13:3", "must be 1 to"),
+        (
+            "api:\n  tls:\n    cert: c\n",
+            ":13:3",
+            "api.tls.key: is missing",
+        ),
+        ("api:\n  tls:\n", ":13:3", "api.tls: has nothing in it"),
+        (
+            "api:\n  tls: {cert: c, key: ''}\n",
+            ":13:3",
+            "api.tls.key: is empty",
+        ),
+        (
+            "api:\n  insecure_bind: true\n",
+            ":13:3",
+            "unknown field `insecure_bind`",
+        ),
     ] {
         let told = refusals("development", &format!("{SAMPLE}{text}"));
         assert_eq!(told.len(), 1, "{text}: {told:?}");
@@ -270,6 +286,30 @@ fn bad_values_are_told_where_and_why() {
             "password: is empty",
         ),
         ("http://", "", ":9:3", "must start with http"),
+        (
+            "  username: guest",
+            "  ca: /ca\n  username: guest",
+            ":10:3",
+            "rabbitmq.ca: is of no use",
+        ),
+        (
+            "  message_queue:\n",
+            "  message_queue:\n    tls: {verify: false}\n",
+            ":6:11",
+            "unknown field `verify`",
+        ),
+        (
+            "  message_queue:\n",
+            "  message_queue:\n    tls: {}\n",
+            ":6:5",
+            "manager.message_queue.tls.ca: is missing",
+        ),
+        (
+            "mysql://u:hunter2@db/tasker",
+            "sqlite:///x\n    tls: {ca: /ca}",
+            ":5:5",
+            "manager.db.tls: is of no use",
+        ),
     ] {
         let text = SAMPLE.replacen(from, to, 1);
         assert_ne!(text, SAMPLE);
