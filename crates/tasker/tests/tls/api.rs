@@ -178,17 +178,14 @@ fn every_file_of_the_configuration_is_looked_at_before_anything_starts() {
     site.set("T_MANAGEMENT", "https://mq");
     let (code, told) = site.tasker("secure", &["check-config"], &[]);
     assert_eq!(code, 0, "{told}");
-    for (file, key) in [
-        ("/nothing", "manager.db.tls.ca: /nothing cannot be read: "),
-        (
-            "/dev/null",
-            "manager.db.tls.ca: /dev/null holds no certificate",
-        ),
+    for (file, fault) in [
+        ("/nothing", "ca: /nothing cannot be read: "),
+        ("/dev/null", "ca: /dev/null holds no certificate"),
     ] {
         for command in ["check-config", "api", "init"] {
             let (code, told) = site.tasker("secure", &[command], &[("T_CA", file)]);
             assert!(
-                code == 64 && told.contains(key),
+                code == 64 && told.contains(fault),
                 "{command}: {code}: {told}"
             );
         }
