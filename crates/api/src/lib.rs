@@ -13,6 +13,8 @@
 //! 7. `scheduler`: deadlines and silence → settled tasks; open rows → asks
 //! 8. `show`: rows → JSON
 //!
+//! Beside it, `notifier` tells completions to those who asked for it.
+//!
 //! `http` holds the routes and the one place where a refusal becomes `problem+json`; `serve` wires
 //! everything and stops it in order.
 
@@ -25,6 +27,7 @@ mod fields;
 mod fleet;
 mod http;
 mod metrics;
+mod notifier;
 mod outage;
 mod pause;
 mod receive;
@@ -40,5 +43,5 @@ mod validate;
 pub use serve::{Drained, ServeError, serve};
 pub use settings::{
     AcceptSettings, ApiSettings, DEFAULT_EXPIRES_IN_S, MAX_WAIT_S, RecorderSettings, RelaySettings,
-    SchedulerSettings, TaskTypeSettings, Unlisted,
+    SchedulerSettings, TaskTypeSettings, Unlisted, Webhooks,
 };

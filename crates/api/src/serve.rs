@@ -20,6 +20,7 @@ use crate::courier::Courier;
 use crate::fleet::Fleet;
 use crate::http::{self, Desk};
 use crate::metrics::Metrics;
+use crate::notifier::Notifier;
 use crate::outage::Outage;
 use crate::recorder::Recorder;
 use crate::relay::relay;
@@ -102,6 +103,15 @@ pub async fn serve(
     loops.background(
         &settings, &store, &ledger, &courier, &fleet, &board, &asks, &metrics,
     );
+    if let Some(webhooks) = settings.webhooks.clone() {
+        loops.notify(Notifier {
+            notices: Arc::clone(&ports.notices),
+            ledger: Arc::clone(&ledger),
+            metrics: Arc::clone(&metrics),
+            webhooks,
+            owner,
+        });
+    }
     let (stop_store, stop_relay) = (CancellationToken::new(), CancellationToken::new());
     let mut committing = tokio::spawn(committer.run(stop_store.clone()));
     let mut relaying = tokio::spawn(relay.run(stop_relay.clone()));
@@ -112,6 +122,7 @@ pub async fn serve(
         long_polls: Arc::new(Semaphore::new(settings.long_polls)),
         settings: Arc::clone(&settings),
         store,
+        notices: ports.notices,
         ledger,
         courier,
         intake,
@@ -247,6 +258,14 @@ impl Loops {
         self.tasks.spawn(async move {
             fleet.keep_fresh(&*store, &ledger, &stop).await;
             "the fleet's picture"
+        });
+    }
+
+    fn notify(&mut self, notifier: Notifier) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            Arc::new(notifier).run(&stop).await;
+            "the notifier"
         });
     }
 

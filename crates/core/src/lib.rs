@@ -16,6 +16,8 @@
 //! * [`retry`]: whether a failed attempt is followed by another one, a pure function
 //! * [`missing`]: why an answer is missing, a pure function
 //! * [`handler`]: the trait that performs tasks
+//! * [`callback`], [`public`]: which URLs may be called when something completes, and which addresses
+//! * [`notice`]: completions that are to be told to such a URL, and the port of their table
 //! * [`purge`]: which tasks are old enough to be forgotten
 //! * [`store`], [`broker`]: the two ports
 //! * [`strict`], [`schema`]: how input is judged
@@ -25,6 +27,7 @@
 pub mod account;
 pub mod backoff;
 pub mod broker;
+pub mod callback;
 pub mod errnr;
 pub mod fault;
 pub mod fence;
@@ -33,6 +36,8 @@ pub mod harmless;
 pub mod id;
 pub mod missing;
 pub mod name;
+pub mod notice;
+pub mod public;
 pub mod purge;
 pub mod retry;
 pub mod route;

@@ -14,6 +14,7 @@ use chrono::{DateTime, Utc};
 use crate::account::ClientScope;
 use crate::id::{BootId, JournalUid, ProcessId, TaskId, TaskUid};
 use crate::name::{EndpointName, Identifier, TaskType};
+use crate::notice::Notices;
 use crate::purge::{PurgeOrder, Purgeable, Retention};
 pub use crate::standing::{Standing, Tally};
 use crate::state::{ResponseState, TaskStatus};
@@ -261,6 +262,8 @@ pub struct Endpoint {
 /// A database, by each of its ports.
 #[derive(Clone)]
 pub struct Ports {
+    /// Completions that are to be told.
+    pub notices: Arc<dyn Notices>,
     /// Tasks and their responses.
     pub store: Arc<dyn Store>,
 }

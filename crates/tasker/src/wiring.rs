@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use tasker_api::{ApiSettings, TaskTypeSettings};
+use tasker_api::{ApiSettings, TaskTypeSettings, Webhooks};
 use tasker_broker::amqp::{AmqpBroker, AmqpSettings};
 use tasker_broker::local::LocalBroker;
 use tasker_core::broker::Broker;
@@ -17,12 +17,13 @@ use tasker_core::schema::PayloadSchema;
 use tasker_core::store::{Ports, Timing};
 use tasker_core::{EndpointName, TaskType};
 use tasker_store::{OpenError, StoreOptions};
+use tasker_webhook::{Sender, Settings as SenderSettings};
 use tasker_worker::WorkerSettings;
 use tasker_worker::external::load_handlers;
 use tasker_worker::stub::StubHandler;
 
 use crate::config::{
-    Config, Credentials, DbConfig, MessageQueue, QueueType, Unlisted, WorkerConfig,
+    Config, Credentials, DbConfig, MessageQueue, QueueType, Unlisted, WebhookConfig, WorkerConfig,
 };
 use crate::exit::Failure;
 
@@ -155,8 +156,20 @@ pub fn api_settings(config: &Config) -> Result<ApiSettings, Failure> {
         drain_deadline: api.drain,
         retention: api.retention_days.map(Retention::days),
         timing: config.timing,
+        webhooks: config.webhooks.as_ref().map(webhooks).transpose()?,
         ..ApiSettings::default()
     })
+}
+
+/// How completions are told.
+fn webhooks(config: &WebhookConfig) -> Result<Webhooks, Failure> {
+    let sender = Sender::new(SenderSettings {
+        allow: config.allow.clone(),
+        secret: config.secret.expose().to_owned(),
+        ca: config.ca.clone(),
+    });
+    let sender = sender.map_err(|e| Failure::Usage(format!("webhooks.ca: {e}")))?;
+    Ok(Webhooks::new(config.allow.clone(), Arc::new(sender)))
 }
 
 /// What a worker is told.

@@ -83,6 +83,7 @@ fn arrows_point_one_way() {
         ("tasker-api", core),
         ("tasker-worker", core),
         ("tasker-bench", core),
+        ("tasker-webhook", core),
         ("tasker-testkit", core),
         (
             "tasker",
@@ -92,6 +93,7 @@ fn arrows_point_one_way() {
                 "tasker-broker",
                 "tasker-core",
                 "tasker-store",
+                "tasker-webhook",
                 "tasker-worker",
             ],
         ),

@@ -52,6 +52,9 @@ pub(crate) struct CreateBody {
     /// How long after its creation it may start, in seconds.
     #[schema(minimum = 1, maximum = 2_592_000, default = 86_400)]
     expires_in_s: Option<u32>,
+    /// Where the completion is told, by POST; https, of a host that this installation allows.
+    #[schema(max_length = 2048)]
+    callback_url: Option<String>,
 }
 
 /// The name of an endpoint.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
+use tasker_core::notice::Notices;
 use tasker_core::store::{Store, StoreError};
 use tasker_core::task::Task;
 use tasker_core::{Identifier, ProcessId};
@@ -27,6 +28,7 @@ use crate::validate::name;
 pub(crate) struct Desk {
     pub(crate) settings: Arc<ApiSettings>,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) notices: Arc<dyn Notices>,
     pub(crate) ledger: Arc<Outage>,
     pub(crate) courier: Arc<Courier>,
     pub(crate) intake: Intake,

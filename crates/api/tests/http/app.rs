@@ -138,15 +138,16 @@ impl App {
             timing,
             ..StoreOptions::default()
         };
-        let inner = rt.block_on(async { tasker_store::open(&url, &options).unwrap().store });
-        let store = Arc::new(FaultyStore::new(inner));
+        let Ports { notices, store } =
+            rt.block_on(async { tasker_store::open(&url, &options).unwrap() });
+        let store = Arc::new(FaultyStore::new(store));
         let broker = LocalBroker::new();
         let stop = CancellationToken::new();
         let settings = ApiSettings { timing, ..settings };
         let serving = {
             let (store, broker, stop) = (store.clone(), wrap(broker.clone()), stop.clone());
             rt.spawn(async move {
-                serve(listener, settings, Ports { store }, broker, stop)
+                serve(listener, settings, Ports { notices, store }, broker, stop)
                     .await
                     .unwrap()
             })

@@ -5,6 +5,7 @@
 mod app;
 mod bad_input;
 mod bad_request;
+mod callbacks;
 mod changes;
 mod cross_origin;
 mod faulty;
@@ -13,6 +14,7 @@ mod line;
 mod log;
 mod purging;
 mod reading;
+mod receiver;
 mod relaying;
 mod reporting;
 mod service;

@@ -27,7 +27,7 @@ use crate::options::{OpenError, StoreOptions};
 use crate::rows::ResponseRow;
 use crate::schema::{purged_tasks, responses};
 
-pub(crate) use changes::{insert_responses, insert_tasks, save_responses};
+pub(crate) use changes::{insert_notices, insert_responses, insert_tasks, save_responses};
 pub(crate) use expression::{Among, Kept};
 
 /// A connection.

@@ -1,8 +1,10 @@
 //! Rows of the tables, and their way to and from the words of `core`. No row leaves this crate.
 
+mod notice;
 mod response;
 mod task;
 
+pub(crate) use notice::{ErrandRow, NewNoticeRow, NoticeRow};
 pub(crate) use response::{EndpointRow, ResponseBody, ResponseRow};
 pub(crate) use task::{Due, HeadRow, NewTaskRow, StoredRow, TaskChange};
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use diesel_async::{AsyncConnection, AsyncMysqlConnection, SimpleAsyncConnection};
+use tasker_core::notice::Notices;
 use tasker_core::store::{Store, Timing};
 use tasker_store::{Clock, StoreOptions};
 use tasker_testkit::services;
@@ -82,6 +83,11 @@ impl Ledger for Database {
             clock: Clock::Told(clock),
             ..unhurried()
         })
+    }
+
+    async fn notices(&self) -> Arc<dyn Notices> {
+        let ports = tasker_store::open(&self.url(), &unhurried());
+        ports.expect("opened").notices
     }
 
     async fn remove(self: Box<Self>) {

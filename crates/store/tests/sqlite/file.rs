@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tasker_core::store::{Store, Timing};
+use tasker_core::notice::Notices;
+use tasker_core::store::{Ports, Store, Timing};
 use tasker_store::{Clock, StoreOptions};
 use tasker_testkit::store_suite::{Ledger, TestClock};
 
@@ -38,7 +39,7 @@ pub(crate) async fn fresh() -> Box<File> {
 }
 
 impl File {
-    fn open_with(&self, timing: Timing, clock: Clock) -> Arc<dyn Store> {
+    fn ports(&self, timing: Timing, clock: Clock) -> Ports {
         let options = StoreOptions {
             timing,
             clock,
@@ -47,20 +48,22 @@ impl File {
             statement_timeout: Duration::from_secs(60),
             ..StoreOptions::default()
         };
-        tasker_store::open(&self.url(), &options)
-            .expect("opened")
-            .store
+        tasker_store::open(&self.url(), &options).expect("opened")
     }
 }
 
 #[async_trait]
 impl Ledger for File {
     async fn open(&self, timing: Timing) -> Arc<dyn Store> {
-        self.open_with(timing, Clock::Database)
+        self.ports(timing, Clock::Database).store
     }
 
     async fn open_told(&self, timing: Timing, clock: TestClock) -> Arc<dyn Store> {
-        self.open_with(timing, Clock::Told(clock))
+        self.ports(timing, Clock::Told(clock)).store
+    }
+
+    async fn notices(&self) -> Arc<dyn Notices> {
+        self.ports(Timing::default(), Clock::Database).notices
     }
 
     async fn remove(self: Box<Self>) {

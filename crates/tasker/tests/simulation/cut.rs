@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use tasker_core::account::ClientScope;
 use tasker_core::id::{ProcessId, TaskId, TaskUid};
 use tasker_core::name::{Identifier, TaskType};
+use tasker_core::notice::Notices;
 use tasker_core::purge::{PurgeOrder, Purgeable, Retention};
 use tasker_core::state::TaskStatus;
 use tasker_core::store::{
@@ -44,6 +45,8 @@ impl<T> Line<T> {
 /// The ledger as a process sees it, perhaps with a rule broken.
 #[derive(Clone)]
 pub(crate) struct Books {
+    /// Nobody asks for any here.
+    pub(crate) notices: Arc<dyn Notices>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) broken: Option<Broken>,
 }

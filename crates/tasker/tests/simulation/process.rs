@@ -55,7 +55,9 @@ impl Api {
             far: Arc::clone(office),
             cut: cut.clone(),
         });
-        let serve = tasker_api::serve(listener, settings(), Ports { store }, broker, stop.clone());
+        let notices = Arc::clone(&books.notices);
+        let ports = Ports { notices, store };
+        let serve = tasker_api::serve(listener, settings(), ports, broker, stop.clone());
         let serving = tokio::spawn(async move {
             serve.await.unwrap();
         });

@@ -10,6 +10,7 @@ pub mod deadlines;
 pub mod failing;
 pub mod listening;
 pub mod model;
+pub mod notifying;
 pub mod pausing;
 mod probe;
 pub mod purging;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use tasker_core::notice::Notices;
 use tasker_core::store::{Store, Timing};
 
 pub use probe::Probe;
@@ -38,6 +40,8 @@ pub trait Ledger: Send + Sync {
     async fn open(&self, timing: Timing) -> Arc<dyn Store>;
     /// As [`Ledger::open`], with a clock of the test's.
     async fn open_told(&self, timing: Timing, clock: TestClock) -> Arc<dyn Store>;
+    /// The notices of it, as one more process would open them.
+    async fn notices(&self) -> Arc<dyn Notices>;
     /// Removes it.
     async fn remove(self: Box<Self>);
 }
@@ -176,6 +180,16 @@ macro_rules! store_suite {
             purging: a_sweep_goes_on_where_another_ended,
             purging: what_is_purged_cannot_be_changed,
             purging: purgers_and_writers_do_not_meet,
+            notifying: whatever_settles_a_task_leaves_a_notice,
+            notifying: a_task_without_a_callback_leaves_none,
+            notifying: a_task_that_settles_again_leaves_another,
+            notifying: a_notice_belongs_to_who_took_it_until_the_lease_ends,
+            notifying: takers_never_take_the_same_notice,
+            notifying: what_failed_is_due_after_its_pause,
+            notifying: what_is_told_is_not_due_again,
+            notifying: tries_of_the_dead_count_too,
+            notifying: hosts_are_taken_by_themselves,
+            notifying: a_notice_goes_with_its_task,
         }
     };
     (@tests $make:path; $($module:ident: $promise:ident,)+) => {
@@ -202,6 +216,7 @@ mod tests {
             ("deadlines", include_str!("deadlines.rs")),
             ("failing", include_str!("failing.rs")),
             ("listening", include_str!("listening.rs")),
+            ("notifying", include_str!("notifying.rs")),
             ("purging", include_str!("purging.rs")),
             ("pausing", include_str!("pausing.rs")),
             ("reading", include_str!("reading.rs")),
