@@ -208,7 +208,7 @@ impl Webhooks {
             tick: Duration::from_millis(500),
             in_flight: 32,
             per_host: 4,
-            lease: Duration::from_secs(20),
+            lease: Duration::from_secs(10),
             pause_after,
         }
     }
@@ -341,6 +341,14 @@ impl ApiSettings {
             ("recorder.hellos", self.recorder.hellos),
             ("scheduler.batch", self.scheduler.batch as usize),
             ("scheduler.in_flight", self.scheduler.in_flight),
+            (
+                "webhooks.in_flight",
+                self.webhooks.as_ref().map_or(1, |w| w.in_flight),
+            ),
+            (
+                "webhooks.per_host",
+                self.webhooks.as_ref().map_or(1, |w| w.per_host as usize),
+            ),
         ]
         .into_iter()
         .find(|(_, value)| *value == 0)

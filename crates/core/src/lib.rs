@@ -37,6 +37,7 @@ pub mod id;
 pub mod missing;
 pub mod name;
 pub mod notice;
+mod ports;
 pub mod public;
 pub mod purge;
 pub mod retry;

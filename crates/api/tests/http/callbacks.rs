@@ -8,10 +8,10 @@ use tasker_api::{ApiSettings, Webhooks};
 use tasker_core::ResponseState;
 use tasker_core::callback::AllowList;
 use tasker_core::store::Timing;
+use tasker_testkit::receiver::Receiver;
 use tasker_webhook::{Sender, Settings};
 
 use crate::app::{App, settings};
-use crate::receiver::Receiver;
 use crate::worker::{Worker, report};
 
 /// Settings with receivers; a try that failed is repeated at once.

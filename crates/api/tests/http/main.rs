@@ -14,7 +14,6 @@ mod line;
 mod log;
 mod purging;
 mod reading;
-mod receiver;
 mod relaying;
 mod reporting;
 mod service;
