@@ -18,6 +18,7 @@ pub(crate) enum FaultCode {
     UnknownEndpoint,
     NotRetryable,
     PayloadSchema,
+    CallbackRefused,
 }
 
 /// What a fault makes of the request as a whole; the lowest of several decides.
@@ -48,7 +49,8 @@ impl FaultCode {
             | Self::TooManyEndpoints
             | Self::UnknownEndpoint
             | Self::NotRetryable
-            | Self::PayloadSchema => Class::OutOfBounds,
+            | Self::PayloadSchema
+            | Self::CallbackRefused => Class::OutOfBounds,
         }
     }
 }

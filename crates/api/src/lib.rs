@@ -13,6 +13,8 @@
 //! 7. `scheduler`: deadlines and silence → settled tasks; open rows → asks
 //! 8. `show`: rows → JSON
 //!
+//! Beside it, `notifier` tells completions to those who asked for it.
+//!
 //! `http` holds the routes and the one place where a refusal becomes `problem+json`; `serve` wires
 //! everything and stops it in order.
 
@@ -26,6 +28,7 @@ mod fields;
 mod fleet;
 mod http;
 mod metrics;
+mod notifier;
 mod outage;
 mod pause;
 mod receive;
@@ -42,5 +45,5 @@ pub use auth::{BadPassword, MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, hash_passwor
 pub use serve::{Drained, ServeError, serve};
 pub use settings::{
     AcceptSettings, ApiSettings, Auth, DEFAULT_EXPIRES_IN_S, MAX_WAIT_S, RecorderSettings,
-    RelaySettings, SchedulerSettings, TaskTypeSettings, Unlisted,
+    RelaySettings, SchedulerSettings, TaskTypeSettings, Unlisted, Webhooks,
 };

@@ -51,6 +51,8 @@ pub(crate) struct Metrics {
     pub(crate) asks: Counter,
     /// Tasks purged.
     pub(crate) purged: Counter,
+    /// Tries to tell a completion, by how they ended.
+    pub(crate) notices: ByWord,
     /// Failures of background loops, by loop.
     pub(crate) loop_failures: ByWord,
     /// Requests that wait for the database.
@@ -90,6 +92,7 @@ impl Metrics {
             heartbeats: Counter::default(),
             asks: Counter::default(),
             purged: Counter::default(),
+            notices: Family::default(),
             loop_failures: Family::default(),
             accept_depth: Gauge::default(),
             relay_depth: Gauge::default(),
@@ -155,6 +158,11 @@ impl Metrics {
                 "retries_ordered",
                 "Further attempts by who ordered them",
                 &self.retries,
+            ),
+            (
+                "webhook_tries",
+                "Tries to tell a completion by how they ended",
+                &self.notices,
             ),
             (
                 "loop_failures",

@@ -15,6 +15,7 @@ pub(crate) const CREATE_FIELDS: &[&str] = &[
     "endpoints",
     "timeout_s",
     "expires_in_s",
+    "callback_url",
 ];
 
 /// What a client sent, read and not yet judged.
@@ -27,6 +28,7 @@ pub(crate) struct CreateTask {
     pub(crate) endpoints: Option<Vec<(usize, String)>>,
     pub(crate) timeout_s: Option<i64>,
     pub(crate) expires_in_s: Option<i64>,
+    pub(crate) callback_url: Option<String>,
     /// What could not be read.
     pub(crate) faults: Faults,
 }
@@ -42,6 +44,7 @@ pub(crate) fn receive(body: &Bytes) -> Result<CreateTask, Faults> {
         endpoints: fields.texts("endpoints"),
         timeout_s: fields.integer("timeout_s"),
         expires_in_s: fields.integer("expires_in_s"),
+        callback_url: fields.value("callback_url", "string"),
         faults: fields.finish(CREATE_FIELDS),
     })
 }

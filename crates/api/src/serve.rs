@@ -22,6 +22,7 @@ use crate::courier::Courier;
 use crate::fleet::Fleet;
 use crate::http::{self, Desk};
 use crate::metrics::Metrics;
+use crate::notifier::Notifier;
 use crate::outage::Outage;
 use crate::recorder::Recorder;
 use crate::relay::relay;
@@ -107,6 +108,15 @@ pub async fn serve(
     let mut door = Loops::default();
     let doorkeeper = (settings.auth == Auth::Required)
         .then(|| door.doorkeeper(&ports.accounts, &ledger, &metrics));
+    if let Some(webhooks) = settings.webhooks.clone() {
+        loops.notify(Notifier {
+            notices: Arc::clone(&ports.notices),
+            ledger: Arc::clone(&ledger),
+            metrics: Arc::clone(&metrics),
+            webhooks,
+            owner,
+        });
+    }
     let (stop_store, stop_relay) = (CancellationToken::new(), CancellationToken::new());
     let mut committing = tokio::spawn(committer.run(stop_store.clone()));
     let mut relaying = tokio::spawn(relay.run(stop_relay.clone()));
@@ -118,6 +128,7 @@ pub async fn serve(
         settings: Arc::clone(&settings),
         store,
         doorkeeper,
+        notices: ports.notices,
         ledger,
         courier,
         intake,
@@ -283,6 +294,14 @@ impl Loops {
         self.tasks.spawn(async move {
             fleet.keep_fresh(&*store, &ledger, &stop).await;
             "the fleet's picture"
+        });
+    }
+
+    fn notify(&mut self, notifier: Notifier) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            Arc::new(notifier).run(&stop).await;
+            "the notifier"
         });
     }
 

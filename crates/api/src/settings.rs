@@ -2,9 +2,12 @@
 //! them from a file is the binary's part.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tasker_core::TaskType;
+use tasker_core::callback::AllowList;
+use tasker_core::notice::{Messenger, pause_after};
 use tasker_core::purge::Retention;
 use tasker_core::retry::{MAX_ATTEMPTS, MAX_BACKOFF_S, RetryPolicy};
 use tasker_core::schema::PayloadSchema;
@@ -187,6 +190,41 @@ pub enum Auth {
     None,
 }
 
+/// How completions are told.
+#[derive(Debug, Clone)]
+pub struct Webhooks {
+    /// Where.
+    pub allow: AllowList,
+    /// Who carries them.
+    pub messenger: Arc<dyn Messenger>,
+    /// How often it is looked for what is due.
+    pub tick: Duration,
+    /// Tries under way at once.
+    pub in_flight: usize,
+    /// Tries under way at once for one host.
+    pub per_host: u32,
+    /// How long a try belongs to the process that began it; longer than one may take.
+    pub lease: Duration,
+    /// The pause after so many tries that failed, with a number by chance (0 to 1); `None`: no more.
+    pub pause_after: fn(u32, f64) -> Option<Duration>,
+}
+
+impl Webhooks {
+    /// The usual bounds.
+    #[must_use]
+    pub fn new(allow: AllowList, messenger: Arc<dyn Messenger>) -> Self {
+        Self {
+            allow,
+            messenger,
+            tick: Duration::from_millis(500),
+            in_flight: 32,
+            per_host: 4,
+            lease: Duration::from_secs(10),
+            pause_after,
+        }
+    }
+}
+
 /// Everything that an API process is told.
 #[derive(Debug)]
 pub struct ApiSettings {
@@ -233,6 +271,8 @@ pub struct ApiSettings {
     pub recorder: RecorderSettings,
     /// The scheduler.
     pub scheduler: SchedulerSettings,
+    /// Where completions may be told, and how; `None`: nowhere.
+    pub webhooks: Option<Webhooks>,
 }
 
 impl Default for ApiSettings {
@@ -259,6 +299,7 @@ impl Default for ApiSettings {
             relay: RelaySettings::default(),
             recorder: RecorderSettings::default(),
             scheduler: SchedulerSettings::default(),
+            webhooks: None,
         }
     }
 }
@@ -321,6 +362,14 @@ impl ApiSettings {
             ("recorder.hellos", self.recorder.hellos),
             ("scheduler.batch", self.scheduler.batch as usize),
             ("scheduler.in_flight", self.scheduler.in_flight),
+            (
+                "webhooks.in_flight",
+                self.webhooks.as_ref().map_or(1, |w| w.in_flight),
+            ),
+            (
+                "webhooks.per_host",
+                self.webhooks.as_ref().map_or(1, |w| w.per_host as usize),
+            ),
         ]
         .into_iter()
         .find(|(_, value)| *value == 0)

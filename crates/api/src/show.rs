@@ -3,6 +3,7 @@
 //! Tasks and responses have the original's keys; what tasker adds to a response follows them, what
 //! it adds to a task is in `summary`.
 
+mod callback;
 mod summary;
 
 use chrono::{DateTime, Utc};
@@ -14,6 +15,7 @@ use tasker_core::wire::WireTask;
 use tasker_core::{BootId, JournalUid, TaskUid};
 use utoipa::ToSchema;
 
+pub(crate) use callback::CallbackJson;
 pub(crate) use summary::{MAX_REASONS, Summary};
 
 /// Times in JSON: UTC, to the second.
@@ -267,6 +269,9 @@ pub(crate) struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) responses: Option<String>,
     pub(crate) summary: Summary,
+    /// Where the completion is told, and how that went; only if the task has a `callback_url`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) callback: Option<CallbackJson>,
 }
 
 /// A worker as the ledger knows it.

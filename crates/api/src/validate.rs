@@ -4,13 +4,14 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use tasker_core::callback::CallbackUrl;
 use tasker_core::name::NAME_PATTERN;
 use tasker_core::task::{Audience, MAX_EXPIRES_IN_S, NewTask};
 use tasker_core::{Client, EndpointName, Identifier, TaskUid};
 
 use crate::fault::{Fault, FaultCode, Faults};
 use crate::receive::CreateTask;
-use crate::settings::{ApiSettings, DEFAULT_EXPIRES_IN_S, TaskTypeSettings, Unlisted};
+use crate::settings::{ApiSettings, DEFAULT_EXPIRES_IN_S, TaskTypeSettings, Unlisted, Webhooks};
 
 /// What a request is judged by.
 pub(crate) struct Rules<'a> {
@@ -70,6 +71,10 @@ pub(crate) fn validate(asked: CreateTask, rules: &Rules<'_>) -> Result<NewTask, 
         MAX_EXPIRES_IN_S,
     );
 
+    let callback_url = asked
+        .callback_url
+        .and_then(|text| callback(&mut faults, &text, rules.settings.webhooks.as_ref()));
+
     let Some(identifier) = identifier else {
         return Err(faults);
     };
@@ -90,6 +95,7 @@ pub(crate) fn validate(asked: CreateTask, rules: &Rules<'_>) -> Result<NewTask, 
             endpoints.as_deref(),
             timeout_s,
             expires_in_s,
+            callback_url.as_ref(),
         ),
         // A copy: the slice would keep the whole body in memory.
         payload: payload.map(|bytes| Bytes::copy_from_slice(&bytes)),
@@ -100,6 +106,7 @@ pub(crate) fn validate(asked: CreateTask, rules: &Rules<'_>) -> Result<NewTask, 
         timeout_s: timeout_s.unwrap_or(kind.timeout_s),
         expires_in_s: expires_in_s.unwrap_or(DEFAULT_EXPIRES_IN_S),
         wait_s: rules.settings.wait_for_endpoints_timeout_s,
+        callback_url,
     })
 }
 
@@ -161,6 +168,35 @@ pub(crate) fn name<T>(
             faults.push(fault.allow(NAME_PATTERN));
         })
         .ok()
+}
+
+/// How many hosts of the list a client is told.
+const HOSTS_TOLD: usize = 20;
+
+/// A URL that may be called, or the fault that it may not.
+fn callback(faults: &mut Faults, text: &str, webhooks: Option<&Webhooks>) -> Option<CallbackUrl> {
+    let refuse = |message: String, allowed: &str| {
+        Fault::new(FaultCode::CallbackRefused, "callback_url", message).allow(allowed)
+    };
+    let Some(webhooks) = webhooks.filter(|webhooks| !webhooks.allow.is_empty()) else {
+        let message = "callbacks are not allowed here (webhooks.allow)".to_owned();
+        faults.push(refuse(message, "none"));
+        return None;
+    };
+    let fault = match CallbackUrl::parse(text) {
+        Ok(url) if webhooks.allow.allows(url.origin()) => return Some(url),
+        Ok(url) => format!("{} is not on the list of webhooks.allow", url.origin()),
+        Err(error) => error.to_string(),
+    };
+    let mut hosts = webhooks.allow.entries();
+    let told: Vec<String> = hosts.by_ref().take(HOSTS_TOLD).collect();
+    let mut allowed = told.join(", ");
+    let rest = hosts.count();
+    if rest > 0 {
+        allowed.push_str(&format!(", and {rest} more"));
+    }
+    faults.push(refuse(fault, &allowed));
+    None
 }
 
 fn bounded(faults: &mut Faults, field: &str, value: Option<i64>, max: u32) -> Option<u32> {

@@ -16,6 +16,8 @@
 //! * [`retry`]: whether a failed attempt is followed by another one, a pure function
 //! * [`missing`]: why an answer is missing, a pure function
 //! * [`handler`]: the trait that performs tasks
+//! * [`callback`], [`public`]: which URLs may be called when something completes, and which addresses
+//! * [`notice`]: completions that are to be told to such a URL, and the port of their table
 //! * [`purge`]: which tasks are old enough to be forgotten
 //! * [`store`], [`accounts`], [`broker`]: the ports
 //! * [`strict`], [`schema`]: how input is judged
@@ -26,6 +28,7 @@ pub mod account;
 pub mod accounts;
 pub mod backoff;
 pub mod broker;
+pub mod callback;
 pub mod errnr;
 pub mod fault;
 pub mod fence;
@@ -34,6 +37,9 @@ pub mod harmless;
 pub mod id;
 pub mod missing;
 pub mod name;
+pub mod notice;
+mod ports;
+pub mod public;
 pub mod purge;
 pub mod retry;
 pub mod route;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::callback::CallbackUrl;
 use crate::id::{TaskId, TaskUid};
 use crate::name::{Client, EndpointName, Identifier, TaskType};
 use crate::retry::RetryPolicy;
@@ -89,6 +90,8 @@ pub struct NewTask {
     /// `api.wait_for_endpoints_timeout`: how long after creation all expected endpoints should have
     /// received it, in seconds.
     pub wait_s: u32,
+    /// Where its completion is told.
+    pub callback_url: Option<CallbackUrl>,
 }
 
 impl NewTask {
@@ -100,6 +103,7 @@ impl NewTask {
         endpoints: Option<&[EndpointName]>,
         timeout_s: Option<u32>,
         expires_in_s: Option<u32>,
+        callback_url: Option<&CallbackUrl>,
     ) -> [u8; 32] {
         use sha2::{Digest, Sha256};
         fn field(hash: &mut Sha256, bytes: Option<&[u8]>) {
@@ -129,6 +133,10 @@ impl NewTask {
                 &mut hash,
                 number.map(u32::to_be_bytes).as_ref().map(|b| &b[..]),
             );
+        }
+        // Nothing if there is none, as in releases that knew none.
+        if let Some(url) = callback_url {
+            field(&mut hash, Some(url.as_str().as_bytes()));
         }
         hash.finalize().into()
     }
@@ -207,6 +215,8 @@ pub struct TaskHead {
     pub cancel_requested_at: Option<DateTime<Utc>>,
     /// Its counters.
     pub counts: Counts,
+    /// Where its completion is told.
+    pub callback_url: Option<CallbackUrl>,
 }
 
 /// A stored task.
@@ -287,13 +297,15 @@ mod tests {
             EndpointName::parse("b").unwrap(),
         ];
         let one = [EndpointName::parse("ab").unwrap()];
+        let url = CallbackUrl::parse("https://hooks.example/").unwrap();
         let hashes = [
-            NewTask::hash(None, None, None, None),
-            NewTask::hash(Some(b"1"), None, None, None),
-            NewTask::hash(None, Some(&list), None, None),
-            NewTask::hash(None, Some(&one), None, None),
-            NewTask::hash(None, None, Some(1), None),
-            NewTask::hash(None, None, None, Some(1)),
+            NewTask::hash(None, None, None, None, None),
+            NewTask::hash(Some(b"1"), None, None, None, None),
+            NewTask::hash(None, Some(&list), None, None, None),
+            NewTask::hash(None, Some(&one), None, None, None),
+            NewTask::hash(None, None, Some(1), None, None),
+            NewTask::hash(None, None, None, Some(1), None),
+            NewTask::hash(None, None, None, None, Some(&url)),
         ];
         for (i, a) in hashes.iter().enumerate() {
             assert_eq!(hashes.iter().filter(|b| *b == a).count(), 1, "{i}");

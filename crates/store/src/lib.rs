@@ -35,6 +35,7 @@ mod sqlite;
 use std::sync::Arc;
 
 use tasker_core::accounts::Accounts;
+use tasker_core::notice::Notices;
 use tasker_core::store::{Ports, Store};
 
 pub use admin::{is_empty, migrate, reset, schema_is_current};
@@ -64,10 +65,11 @@ pub fn open(url: &str, options: &StoreOptions) -> Result<Ports, OpenError> {
 }
 
 /// One ledger, by each of its ports.
-fn ports<L: Store + Accounts>(ledger: L) -> Ports {
+fn ports<L: Store + Accounts + Notices>(ledger: L) -> Ports {
     let ledger = Arc::new(ledger);
     Ports {
         accounts: ledger.clone(),
+        notices: ledger.clone(),
         store: ledger,
     }
 }

@@ -30,6 +30,7 @@ diesel::table! {
         publish_due_at -> Nullable<Timestamp>,
         publish_owner -> Nullable<Binary>,
         due_at -> Nullable<Timestamp>,
+        callback_url -> Nullable<Text>,
     }
 }
 
@@ -78,6 +79,26 @@ diesel::table! {
 diesel::table! {
     purged_tasks (task_id) {
         task_id -> BigInt,
+    }
+}
+
+diesel::table! {
+    notices (id) {
+        id -> BigInt,
+        uid -> Binary,
+        kind -> SmallInt,
+        subject -> BigInt,
+        url -> Text,
+        host -> Nullable<Text>,
+        body -> Binary,
+        state -> SmallInt,
+        tries -> Integer,
+        owner -> Nullable<Binary>,
+        last_status -> Nullable<SmallInt>,
+        last_error -> Nullable<Text>,
+        created_at -> Timestamp,
+        next_try_at -> Nullable<Timestamp>,
+        finished_at -> Nullable<Timestamp>,
     }
 }
 

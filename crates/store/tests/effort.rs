@@ -6,10 +6,11 @@ use std::time::Duration;
 use diesel_async::{AsyncConnection, AsyncMysqlConnection, RunQueryDsl, SimpleAsyncConnection};
 use tasker_core::JournalUid;
 use tasker_core::account::ClientScope;
+use tasker_core::callback::CallbackUrl;
 use tasker_core::id::{ProcessId, TaskId};
 use tasker_core::name::Client;
 use tasker_core::store::{Arrived, Created, ResponseFilter, Store, TaskFilter, WorkerSign};
-use tasker_core::task::TaskHead;
+use tasker_core::task::{NewTask, TaskHead};
 use tasker_core::wire::Report;
 use tasker_core::{BootId, ResponseState};
 use tasker_store::StoreOptions;
@@ -75,7 +76,11 @@ const ENDPOINTS: [&str; 2] = ["a", "b"];
 /// Stores so many tasks.
 async fn create(store: &dyn Store, name: &str, count: usize) -> Vec<TaskHead> {
     let tasks = (0..count).map(|number| new_task(&format!("{name}-{number}"), &ENDPOINTS));
-    let created = store.create(tasks.collect(), ProcessId::mint()).await;
+    create_all(store, tasks.collect()).await
+}
+
+async fn create_all(store: &dyn Store, tasks: Vec<NewTask>) -> Vec<TaskHead> {
+    let created = store.create(tasks, ProcessId::mint()).await;
     let created = created.expect("created").into_iter();
     let heads = created.map(|created| match created {
         Created::New(task) => task.head,
@@ -179,6 +184,22 @@ async fn work_grows_neither_with_the_ledger_nor_row_by_row() {
         );
         assert!(large.rows <= 3 * 32 * small.rows, "{small:?} {large:?}");
     }
+
+    // Completions that are told cost one INSERT; those that are not, nothing.
+    let mut statements = Vec::new();
+    for (name, is_told) in [("p", false), ("t", true), ("plain", false), ("told", true)] {
+        let tasks = (0..8).map(|number| NewTask {
+            callback_url: is_told.then(|| CallbackUrl::parse("https://a.example/").expect("a URL")),
+            ..new_task(&format!("{name}-{number}"), &ENDPOINTS)
+        });
+        let (creating, tasks) = effort(conn, create_all(store, tasks.collect())).await;
+        let (recording, ()) = effort(conn, record(store, &tasks)).await;
+        statements.push((creating.statements, recording.statements));
+    }
+    let [.., plain, told] = statements[..] else {
+        panic!("four rounds");
+    };
+    assert_eq!((told.0, told.1), (plain.0, plain.1 + 1), "{statements:?}");
 
     // The ledger. With fresh statistics the optimizer knows that nearly everything is finished.
     let mut rows = Vec::new();

@@ -256,6 +256,9 @@ pub struct SubmitArgs {
     /// How long from now the task may start, in seconds
     #[arg(long, value_name = "SECONDS")]
     pub expires_in_s: Option<u32>,
+    /// Where its completion is told, by POST; a host of webhooks.allow
+    #[arg(long, value_name = "URL")]
+    pub callback_url: Option<String>,
     /// Whether to wait.
     #[command(flatten)]
     pub wait: WaitArgs,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tasker_api::{ApiSettings, TaskTypeSettings};
+use tasker_api::{ApiSettings, TaskTypeSettings, Webhooks};
 use tasker_broker::amqp::{AmqpBroker, AmqpSettings};
 use tasker_broker::local::LocalBroker;
 use tasker_core::broker::Broker;
@@ -18,13 +18,14 @@ use tasker_core::store::{Ports, Timing};
 use tasker_core::{EndpointName, TaskType};
 use tasker_store::{OpenError, Place, StoreOptions};
 use tasker_tls::{Ca, Identity, TlsError};
+use tasker_webhook::{Sender, Settings as SenderSettings};
 use tasker_worker::WorkerSettings;
 use tasker_worker::external::load_handlers;
 use tasker_worker::stub::StubHandler;
 
 use crate::config::{
     ApiConfig, ApiTls, Auth, Config, Credentials, DbConfig, MessageQueue, QueueType, Unlisted,
-    WorkerConfig,
+    WebhookConfig, WorkerConfig,
 };
 use crate::exit::Failure;
 
@@ -210,8 +211,20 @@ pub fn api_settings(config: &Config) -> Result<ApiSettings, Failure> {
         drain_deadline: api.drain,
         retention: api.retention_days.map(Retention::days),
         timing: config.timing,
+        webhooks: config.webhooks.as_ref().map(webhooks).transpose()?,
         ..ApiSettings::default()
     })
+}
+
+/// How completions are told.
+fn webhooks(config: &WebhookConfig) -> Result<Webhooks, Failure> {
+    let sender = Sender::new(SenderSettings {
+        allow: config.allow.clone(),
+        secret: config.secret.expose().to_owned(),
+        ca: config.ca.clone(),
+    });
+    let sender = sender.map_err(|e| Failure::Usage(format!("webhooks.ca: {e}")))?;
+    Ok(Webhooks::new(config.allow.clone(), Arc::new(sender)))
 }
 
 /// What a worker is told.

@@ -99,6 +99,7 @@ fn arrows_point_one_way() {
         ("tasker-api", core_and_tls),
         ("tasker-worker", core),
         ("tasker-bench", core),
+        ("tasker-webhook", core),
         ("tasker-testkit", core),
         (
             "tasker",
@@ -109,6 +110,7 @@ fn arrows_point_one_way() {
                 "tasker-core",
                 "tasker-store",
                 "tasker-tls",
+                "tasker-webhook",
                 "tasker-worker",
             ],
         ),

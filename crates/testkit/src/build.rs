@@ -42,7 +42,7 @@ pub fn new_task(identifier: &str, listed: &[&str]) -> NewTask {
         client: Client::local(),
         task_type: task_type("worker"),
         identifier: Identifier::parse(identifier).expect("an identifier"),
-        body_hash: NewTask::hash(Some(&payload), list.as_deref(), None, None),
+        body_hash: NewTask::hash(Some(&payload), list.as_deref(), None, None, None),
         payload: Some(payload),
         audience: if list.is_some() {
             Audience::Listed
@@ -55,5 +55,6 @@ pub fn new_task(identifier: &str, listed: &[&str]) -> NewTask {
         timeout_s: 60,
         expires_in_s: 3600,
         wait_s: 30,
+        callback_url: None,
     }
 }

@@ -10,5 +10,6 @@ pub mod installation;
 pub mod log;
 pub mod management;
 pub mod private_server;
+pub mod receiver;
 pub mod services;
 pub mod store_suite;

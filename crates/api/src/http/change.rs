@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::body::{self, Body};
 use super::caller::Caller;
+use super::create::EndpointText;
 use super::desk::{Desk, unknown_task};
 use super::problem::{Code, Problem};
 use super::query::{Query, words};
@@ -95,6 +96,7 @@ pub(crate) async fn cancel(
 /// What to try again.
 #[derive(Debug, ToSchema)]
 #[schema(title = "Retry")]
+#[serde(deny_unknown_fields)]
 #[expect(
     dead_code,
     reason = "the schema of what `read_order` reads field by field"
@@ -103,10 +105,26 @@ pub(crate) struct RetryBody {
     /// Responses in one of these states; FAILED, TIMED_OUT, INTERRUPTED, REJECTED and EXPIRED by
     /// default, SUCCEEDED only if it is named.
     #[schema(min_items = 1)]
-    states: Option<Vec<String>>,
+    states: Option<Vec<Retryable>>,
     /// Only of these endpoints.
     #[schema(min_items = 1, max_items = 50_000)]
-    endpoints: Option<Vec<String>>,
+    endpoints: Option<Vec<EndpointText>>,
+}
+
+/// The fields of it.
+pub(crate) const RETRY_FIELDS: &[&str] = &["states", "endpoints"];
+
+/// A state of responses that can be tried again.
+#[derive(Debug, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[expect(dead_code, reason = "the schema of what `state` reads")]
+pub(crate) enum Retryable {
+    Failed,
+    TimedOut,
+    Interrupted,
+    Rejected,
+    Expired,
+    Succeeded,
 }
 
 /// Try again where a task did not succeed.
@@ -170,7 +188,7 @@ fn read_order(body: Option<&Body>, desk: &Desk) -> Result<RetryOrder, Faults> {
     };
     let mut fields = Fields::read(&body.bytes)?;
     let (states, endpoints) = (fields.texts("states"), fields.texts("endpoints"));
-    let mut faults = fields.finish(&["states", "endpoints"]);
+    let mut faults = fields.finish(RETRY_FIELDS);
     for (field, list) in [("states", &states), ("endpoints", &endpoints)] {
         if list.as_ref().is_some_and(Vec::is_empty) && !faults.tell_of(field) {
             let message = "must not be empty; leave it out for the default";

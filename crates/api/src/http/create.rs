@@ -31,6 +31,7 @@ const KNOWN_FOR: Duration = Duration::from_secs(1);
 /// The body of a POST.
 #[derive(Debug, utoipa::ToSchema)]
 #[schema(title = "CreateTask")]
+#[serde(deny_unknown_fields)]
 #[expect(
     dead_code,
     reason = "the schema of what `receive` reads field by field"
@@ -44,14 +45,23 @@ pub(crate) struct CreateBody {
     /// Who is expected to perform it, at most 50,000; duplicates are folded. Left out: whoever is
     /// subscribed.
     #[schema(min_items = 1, max_items = 50_000)]
-    endpoints: Option<Vec<String>>,
+    endpoints: Option<Vec<EndpointText>>,
     /// How long one run may take, in seconds; the task type has a default and a maximum.
     #[schema(minimum = 1)]
     timeout_s: Option<u32>,
     /// How long after its creation it may start, in seconds.
     #[schema(minimum = 1, maximum = 2_592_000, default = 86_400)]
     expires_in_s: Option<u32>,
+    /// Where the completion is told, by POST; https, of a host that this installation allows.
+    #[schema(max_length = 2048)]
+    callback_url: Option<String>,
 }
+
+/// The name of an endpoint.
+#[derive(Debug, utoipa::ToSchema)]
+#[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+#[expect(dead_code, reason = "the schema of a name")]
+pub(crate) struct EndpointText(String);
 
 /// Accept a task.
 ///

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
+use tasker_core::notice::Notices;
 use tasker_core::store::{Store, StoreError};
 use tasker_core::task::Task;
 use tasker_core::{ClientScope, Identifier, ProcessId};
@@ -30,6 +31,7 @@ pub(crate) struct Desk {
     pub(crate) store: Arc<dyn Store>,
     /// Who finds out who somebody is; `None`: nobody is asked.
     pub(crate) doorkeeper: Option<Doorkeeper>,
+    pub(crate) notices: Arc<dyn Notices>,
     pub(crate) ledger: Arc<Outage>,
     pub(crate) courier: Arc<Courier>,
     pub(crate) intake: Intake,

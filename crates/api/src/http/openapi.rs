@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use actix_web::http::Method;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa::{Modify, OpenApi};
 
 use super::access::{Need, ROUTES};
@@ -76,7 +76,7 @@ const PROBLEMS: &[(&str, Method, &[u16])] = &[
         service::description,
     ),
     components(schemas(problem::ProblemBody)),
-    modifiers(&Problems, &Accounts)
+    modifiers(&Problems, &Accounts, &Numbers)
 )]
 struct Description;
 
@@ -137,6 +137,35 @@ impl Modify for Accounts {
                 SecurityRequirement::new("token", none),
                 SecurityRequirement::new("password", none),
             ]);
+        }
+    }
+}
+
+/// Numbers of queries are text: how wide a word of this program holds them is not a part of the interface,
+/// and some are clamped, however great they are.
+struct Numbers;
+
+impl Modify for Numbers {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let items = openapi.paths.paths.values_mut();
+        let operations = items.flat_map(|item| {
+            [
+                &mut item.get,
+                &mut item.post,
+                &mut item.put,
+                &mut item.delete,
+            ]
+        });
+        let parameters = operations
+            .flatten()
+            .flat_map(|operation| operation.parameters.iter_mut().flatten());
+        for parameter in parameters {
+            let RefOr::T(parameter) = parameter else {
+                continue;
+            };
+            if let Some(RefOr::T(Schema::Object(object))) = &mut parameter.schema {
+                object.format = None;
+            }
         }
     }
 }
@@ -238,5 +267,39 @@ mod tests {
         }
         let text = json();
         assert!(!text.contains("\"default\": {"), "no catch-all response");
+    }
+
+    /// A number that the document allows is not refused, and one that it forbids is not taken.
+    #[test]
+    fn a_limit_that_is_clamped_has_no_maximum() {
+        let described: serde_json::Value = serde_json::from_str(json()).unwrap();
+        for path in ["/{task_type}", "/{task_type}/{identifier}/responses"] {
+            let parameters = described["paths"][path]["get"]["parameters"].as_array();
+            let mut found = parameters.unwrap().iter();
+            let limit = found
+                .find(|parameter| parameter["name"] == "limit")
+                .unwrap();
+            assert_eq!(limit["schema"]["minimum"], 1, "{path}");
+            assert_eq!(limit["schema"].get("maximum"), None, "{path}");
+            assert_eq!(limit["schema"].get("format"), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn bodies_have_the_fields_that_are_read_and_no_others() {
+        let described: serde_json::Value = serde_json::from_str(json()).unwrap();
+        for (name, fields) in [
+            ("CreateBody", crate::receive::CREATE_FIELDS),
+            ("RetryBody", crate::http::change::RETRY_FIELDS),
+        ] {
+            let schema = &described["components"]["schemas"][name];
+            assert_eq!(schema["additionalProperties"], false, "{name}");
+            let properties = schema["properties"].as_object().unwrap();
+            let mut named: Vec<&str> = properties.keys().map(String::as_str).collect();
+            let mut read = fields.to_vec();
+            named.sort_unstable();
+            read.sort_unstable();
+            assert_eq!(named, read, "{name}");
+        }
     }
 }

@@ -64,6 +64,7 @@ codes! {
     UnknownEndpoint = 422 "unknown_endpoint" "An endpoint is not known",
     NotRetryable = 422 "not_retryable" "Responses in that state cannot be retried",
     PayloadSchema = 422 "payload_schema" "The payload breaks the task type's schema",
+    CallbackRefused = 422 "callback_refused" "The callback URL is not allowed",
     TooManyLogins = 429 "too_many_logins" "Too many wrong passwords",
     Internal = 500 "internal" "Something went wrong here",
     Overloaded = 503 "overloaded" "Too many requests are under way",
@@ -89,6 +90,7 @@ impl From<FaultCode> for Code {
             FaultCode::UnknownEndpoint => Self::UnknownEndpoint,
             FaultCode::NotRetryable => Self::NotRetryable,
             FaultCode::PayloadSchema => Self::PayloadSchema,
+            FaultCode::CallbackRefused => Self::CallbackRefused,
         }
     }
 }

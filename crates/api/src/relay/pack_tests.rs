@@ -13,6 +13,7 @@ fn due(id: TaskId, listed: &[&str], is_cancelled: bool) -> Due {
         .map(|n| EndpointName::parse(n).unwrap())
         .collect();
     let head = TaskHead {
+        callback_url: None,
         id,
         uid: TaskUid::mint(),
         client: Client::local(),

@@ -6,6 +6,7 @@ mod accounts;
 mod app;
 mod bad_input;
 mod bad_request;
+mod callbacks;
 mod changes;
 mod cross_origin;
 mod faulty;

@@ -5,11 +5,12 @@ use std::time::Duration;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use tasker_core::id::{ProcessId, TaskId};
+use tasker_core::notice::NewNotice;
 use tasker_core::state::TaskStatus;
 use tasker_core::store::Changed;
 
 use super::locked::lock_task;
-use super::{Conn, now};
+use super::{Conn, notices, now};
 use crate::apply::next_deadline;
 use crate::failure::Failure;
 use crate::rows::{span, stored};
@@ -42,6 +43,7 @@ pub(super) async fn cancel(
         ))
         .execute(conn)
         .await?;
+    notices::add(conn, NewNotice::of_task(&task).into_iter().collect(), now).await?;
     let open = diesel::update(responses::table)
         .filter(responses::task_id.eq(task.id))
         .filter(responses::is_open.eq(true))

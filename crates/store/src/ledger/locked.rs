@@ -8,10 +8,11 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Nullable, Timestamp};
 use diesel_async::RunQueryDsl;
 use tasker_core::id::{TaskId, TaskUid};
+use tasker_core::notice::NewNotice;
 use tasker_core::state::{ResponseState, TaskStatus};
 use tasker_core::task::TaskHead;
 
-use super::Conn;
+use super::{Conn, notices};
 use crate::apply::{next_deadline, settle_now};
 use crate::batch::{MAX_KEPT, MAX_LIST};
 use crate::failure::Failure;
@@ -51,7 +52,7 @@ pub(super) async fn lock_task(conn: &mut Conn, id: TaskId) -> Result<Option<Task
     Ok(lock_tasks(conn, vec![id]).await?.remove(&id))
 }
 
-/// Settles tasks if it is time, and writes them back. `is_end_handled`: see [`next_deadline`].
+/// Settles tasks if it is time, stores whom to tell, and writes them back. `is_end_handled`: see [`next_deadline`].
 pub(super) async fn settle_and_save<'a>(
     conn: &mut Conn,
     tasks: impl IntoIterator<Item = &'a mut TaskHead>,
@@ -59,17 +60,21 @@ pub(super) async fn settle_and_save<'a>(
     is_end_handled: bool,
     settled: &mut Settled,
 ) -> Result<(), Failure> {
-    let mut changes = Vec::new();
+    let (mut changes, mut completed) = (Vec::new(), Vec::new());
     for task in tasks {
         let status = settle_now(task, now);
         let change = TaskChange::new(task, next_deadline(task, now, is_end_handled));
         changes.push(match status {
             None => (task.id, change),
-            Some(_) => (task.id, change.settled(task)),
+            Some(_) => {
+                completed.extend(NewNotice::of_task(task));
+                (task.id, change.settled(task))
+            }
         });
         settled.extend(status.map(|status| (task.uid, status)));
     }
-    save_tasks(conn, changes).await
+    save_tasks(conn, changes).await?;
+    notices::add(conn, completed, now).await
 }
 
 /// Writes back what changed of tasks: those that change alike, as nearly all of a batch do, in one

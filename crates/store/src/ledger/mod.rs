@@ -13,6 +13,7 @@ mod door;
 mod hello;
 mod locked;
 mod lost;
+mod notices;
 mod open;
 mod port;
 mod presence;
@@ -27,8 +28,8 @@ use std::sync::Arc;
 use tasker_core::store::Timing;
 
 use super::{
-    Conn, Pools, begin, insert_audit, insert_purged, insert_responses, insert_tasks,
-    load_responses, now, save_responses,
+    Conn, Pools, begin, insert_audit, insert_notices, insert_purged, insert_responses,
+    insert_tasks, load_responses, now, save_responses,
 };
 use crate::clock::Clock;
 use crate::options::StoreOptions;

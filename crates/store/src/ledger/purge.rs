@@ -13,7 +13,7 @@ use tasker_core::purge::{PurgeOrder, Purgeable, Retention};
 use tasker_core::task::TaskHead;
 
 use super::locked::lock_tasks;
-use super::{Conn, insert_purged, now};
+use super::{Conn, insert_purged, notices, now};
 use crate::batch::{MAX_LIST, at_most};
 use crate::failure::Failure;
 use crate::rows::{HeadRow, span, stored};
@@ -112,6 +112,13 @@ pub(super) async fn purge(conn: &mut Conn, order: &PurgeOrder) -> Result<Vec<Tas
             .await?;
         insert_purged(conn, part.to_vec()).await?;
     }
+    let is_told = |id: &TaskId| {
+        tasks
+            .get(id)
+            .is_some_and(|task| task.callback_url.is_some())
+    };
+    let told: Vec<TaskId> = over.iter().copied().filter(is_told).collect();
+    notices::forget(conn, &told).await?;
     Ok(over)
 }
 

@@ -12,8 +12,8 @@ use diesel_async::RunQueryDsl;
 
 use super::Conn;
 use crate::batch::parts;
-use crate::rows::{NewTaskRow, ResponseBody, ResponseRow};
-use crate::schema::{responses, tasks};
+use crate::rows::{NewNoticeRow, NewTaskRow, ResponseBody, ResponseRow};
+use crate::schema::{notices, responses, tasks};
 
 /// The most rows of one statement: the server holds on to each placeholder of a kept one.
 const MAX_ROWS: usize = 64;
@@ -48,11 +48,13 @@ macro_rules! row {
 
 row!(NewTaskRow, tasks: uid client task_type identifier body_hash status audience run_policy timeout_s
     max_attempts retry_backoff_s retry_backoff_max_s wire endpoints expected received finished failed
-    created_at wait_until expires_at publish_due_at publish_owner due_at);
+    created_at wait_until expires_at publish_due_at publish_owner due_at callback_url);
 
 row!(ResponseBody, responses: task_id task_type endpoint state attempt final_attempt run expected presumed
     late errnr errmsg payload progress_percent progress_note created_at received_at started_at finished_at
     last_modified_at elapsed_ms ask_at retry_at);
+
+row!(NewNoticeRow, notices: uid kind subject url host body state tries created_at next_try_at);
 
 impl Row for ResponseRow {
     const TABLE: &str = ResponseBody::TABLE;
@@ -137,6 +139,11 @@ async fn insert<R: Row>(
 /// Inserts new tasks.
 pub(crate) async fn insert_tasks(conn: &mut Conn, rows: Vec<NewTaskRow>) -> Result<(), Error> {
     insert(conn, &rows, NewTaskRow::weight, "").await
+}
+
+/// Inserts new notices.
+pub(crate) async fn insert_notices(conn: &mut Conn, rows: Vec<NewNoticeRow>) -> Result<(), Error> {
+    insert(conn, &rows, |row| row.body.len() + 4096, "").await
 }
 
 /// Inserts new responses.

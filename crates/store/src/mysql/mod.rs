@@ -29,7 +29,7 @@ use crate::options::{OpenError, StoreOptions};
 use crate::rows::{NewAuditRow, ResponseRow};
 use crate::schema::{audit, purged_tasks, responses};
 
-pub(crate) use changes::{insert_responses, insert_tasks, save_responses};
+pub(crate) use changes::{insert_notices, insert_responses, insert_tasks, save_responses};
 pub(crate) use connect::establish;
 pub(crate) use expression::{Among, Kept};
 

@@ -1,10 +1,12 @@
 //! Rows of the tables, and their way to and from the words of `core`. No row leaves this crate.
 
 mod account;
+mod notice;
 mod response;
 mod task;
 
 pub(crate) use account::{AuditRow, NewAuditRow, TokenRow, UserRow, grants};
+pub(crate) use notice::{ErrandRow, NewNoticeRow, NoticeRow};
 pub(crate) use response::{EndpointRow, ResponseBody, ResponseRow};
 pub(crate) use task::{Due, HeadRow, NewTaskRow, StoredRow, TaskChange};
 

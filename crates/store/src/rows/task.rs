@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::prelude::*;
+use tasker_core::callback::CallbackUrl;
 use tasker_core::id::{ProcessId, TaskUid};
 use tasker_core::name::{Client, EndpointName, Identifier, TaskType};
 use tasker_core::retry::RetryPolicy;
@@ -42,6 +43,7 @@ pub(crate) struct HeadRow {
     expires_at: NaiveDateTime,
     settled_at: Option<NaiveDateTime>,
     cancel_requested_at: Option<NaiveDateTime>,
+    callback_url: Option<String>,
 }
 
 impl HeadRow {
@@ -49,6 +51,7 @@ impl HeadRow {
         let id = self.id;
         let bad = |what: &str| corrupt(TABLE, id, what);
         let utc = |at: Option<NaiveDateTime>| at.map(|at| at.and_utc());
+        let callback_url = self.callback_url.as_deref().map(CallbackUrl::parse);
         let count = |number: i32| unsigned(TABLE, id, number);
         Ok(TaskHead {
             id,
@@ -77,6 +80,7 @@ impl HeadRow {
                 finished: count(self.finished)?,
                 failed: count(self.failed)?,
             },
+            callback_url: callback_url.transpose().map_err(|_| bad("callback_url"))?,
         })
     }
 }
@@ -202,6 +206,7 @@ pub(crate) struct NewTaskRow {
     pub publish_due_at: NaiveDateTime,
     pub publish_owner: Vec<u8>,
     pub due_at: NaiveDateTime,
+    pub callback_url: Option<String>,
 }
 
 impl NewTaskRow {
@@ -256,6 +261,10 @@ impl NewTaskRow {
             publish_due_at: stored(now + span(lease)),
             publish_owner: owner.0.as_bytes().to_vec(),
             due_at: stored(wait_until.min(expires_at)),
+            callback_url: task
+                .callback_url
+                .as_ref()
+                .map(|url| url.as_str().to_owned()),
         };
         let task = Task {
             head: TaskHead {
@@ -279,6 +288,7 @@ impl NewTaskRow {
                     expected,
                     ..Counts::default()
                 },
+                callback_url: task.callback_url.clone(),
             },
             endpoints: task.endpoints.clone(),
             wire: Bytes::from(wire),

@@ -22,8 +22,8 @@ use tasker_core::id::TaskId;
 use crate::batch::parts;
 use crate::failure::Failure;
 use crate::options::{OpenError, StoreOptions};
-use crate::rows::{NewAuditRow, NewTaskRow, ResponseBody, ResponseRow};
-use crate::schema::{audit, purged_tasks, responses, tasks};
+use crate::rows::{NewAuditRow, NewNoticeRow, NewTaskRow, ResponseBody, ResponseRow};
+use crate::schema::{audit, notices, purged_tasks, responses, tasks};
 
 /// A connection.
 pub(crate) type Conn = SyncConnectionWrapper<SqliteConnection>;
@@ -82,7 +82,7 @@ pub(crate) mod ledger;
 
 /// How long a transaction waits for one of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// The most rows of one INSERT: 24 placeholders each, of 32,766.
+/// The most rows of one INSERT: 25 placeholders each, of 32,766.
 const MAX_ROWS: usize = 1_000;
 /// More readers than this never wait for each other on one host.
 const MAX_READERS: usize = 4;
@@ -192,6 +192,19 @@ pub(crate) async fn insert_tasks(
     conn.spawn_blocking(move |conn| {
         for part in parts(&rows, MAX_ROWS, NewTaskRow::weight) {
             insert(conn, diesel::insert_into(tasks::table).values(part))?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+pub(crate) async fn insert_notices(
+    conn: &mut Conn,
+    rows: Vec<NewNoticeRow>,
+) -> Result<(), diesel::result::Error> {
+    conn.spawn_blocking(move |conn| {
+        for part in parts(&rows, MAX_ROWS, |row| row.body.len() + 4096) {
+            insert(conn, diesel::insert_into(notices::table).values(part))?;
         }
         Ok(())
     })

@@ -28,6 +28,8 @@ struct Body<'a> {
     timeout_s: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_in_s: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback_url: Option<&'a str>,
 }
 
 /// Submits a task. The same identifier is used when the request is repeated, so that it is never
@@ -48,6 +50,7 @@ pub fn run(args: &SubmitArgs) -> Result<Exit, Failure> {
         endpoints: endpoints(args)?,
         timeout_s: args.timeout_s,
         expires_in_s: args.expires_in_s,
+        callback_url: args.callback_url.as_deref(),
     };
     let body = serde_json::to_string(&body).map_err(|e| Failure::Failed(e.to_string()))?;
     let path = format!("/{}", args.task_type);

@@ -15,6 +15,7 @@ use super::written::Written;
 type Text = Option<Written<String>>;
 type Number = Option<Written<u64>>;
 type Switch = Option<Written<bool>>;
+type Texts = Option<Vec<Written<String>>>;
 
 /// A group of keys: how it is read, and how a second file is laid over it.
 macro_rules! group {
@@ -64,6 +65,7 @@ group! {
         rabbitmq: [Rabbitmq],
         worker: [Worker],
         timing: [TimingKeys],
+        webhooks: [WebhookKeys],
         log: [Log],
     }
 }
@@ -166,6 +168,15 @@ group! {
         ask_every_s: Number,
         offline_after_s: Number,
         lost_after_s: Number,
+    }
+}
+
+group! {
+    /// `webhooks`.
+    WebhookKeys {
+        allow: Texts,
+        secret: Text,
+        ca: Text,
     }
 }
 

@@ -13,6 +13,7 @@ mod secret;
 mod source;
 mod types;
 mod validate;
+mod webhooks;
 mod written;
 
 #[cfg(test)]
@@ -25,7 +26,7 @@ pub use secret::{DbUri, Secret};
 pub use source::DEFAULT;
 pub use types::{
     ApiConfig, ApiTls, Auth, Config, Credentials, DbConfig, LogConfig, LogFormat, MessageQueue,
-    QueueType, RabbitmqConfig, TaskTypeConfig, Unlisted, WorkerConfig,
+    QueueType, RabbitmqConfig, TaskTypeConfig, Unlisted, WebhookConfig, WorkerConfig,
 };
 
 use source::{DEFAULT_NAME, Source};
@@ -49,6 +50,8 @@ pub struct Needs {
     pub known_worker_account: bool,
     /// `rabbitmq`.
     pub rabbitmq: bool,
+    /// `webhooks`.
+    pub webhooks: bool,
 }
 
 impl Needs {
@@ -61,6 +64,7 @@ impl Needs {
         worker_account: false,
         known_worker_account: false,
         rabbitmq: false,
+        webhooks: false,
     };
     /// `tasker api`.
     pub const API: Self = Self {
@@ -68,6 +72,7 @@ impl Needs {
         db: true,
         message_queue: true,
         api_account: true,
+        webhooks: true,
         ..Self::NOTHING
     };
     /// `tasker-worker`.
@@ -99,6 +104,7 @@ impl Needs {
         worker_account: true,
         known_worker_account: false,
         rabbitmq: true,
+        webhooks: true,
     };
 }
 

@@ -93,6 +93,7 @@ impl Reader<'_> {
             rabbitmq: needs.rabbitmq.then(|| self.rabbitmq(file)),
             worker,
             timing: self.timing(file),
+            webhooks: needs.webhooks.then(|| self.webhooks(file)).flatten(),
             log: self.log(file),
         }
     }

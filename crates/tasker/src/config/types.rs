@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tasker_core::TaskType;
+use tasker_core::callback::AllowList;
 use tasker_core::retry::RetryPolicy;
 use tasker_core::store::Timing;
 use tasker_core::task::RunPolicy;
@@ -31,6 +32,8 @@ pub struct Config {
     pub worker: WorkerConfig,
     /// `timing`.
     pub timing: Timing,
+    /// `webhooks`, if completions may be told anywhere and it was needed.
+    pub webhooks: Option<WebhookConfig>,
     /// `log`.
     pub log: LogConfig,
 }
@@ -212,6 +215,17 @@ pub struct WorkerConfig {
     pub heartbeat: Duration,
     /// How long running handlers may go on after a signal to stop.
     pub drain: Duration,
+}
+
+/// `webhooks`.
+#[derive(Debug, Clone)]
+pub struct WebhookConfig {
+    /// Where completions may be told; not empty.
+    pub allow: AllowList,
+    /// What they are signed with.
+    pub secret: Secret,
+    /// The file of the authorities that are believed; `None`: the system's.
+    pub ca: Option<PathBuf>,
 }
 
 /// How log lines look.

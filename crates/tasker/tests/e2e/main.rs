@@ -7,4 +7,5 @@ mod line;
 mod retries;
 mod sample;
 mod system;
+mod webhooks;
 mod wiped_broker;

@@ -51,6 +51,16 @@ impl System {
 
     /// The same on another broker.
     pub(crate) fn init_on(amqp: &str, management: &str) -> Self {
+        Self::init_as(amqp, management, sample::CONFIG)
+    }
+
+    /// The same with something more in its configuration.
+    pub(crate) fn init_with(more: &str) -> Self {
+        let config = format!("{}{more}", sample::CONFIG);
+        Self::init_as(&services::amqp_url(), &services::rabbitmq_api(), &config)
+    }
+
+    fn init_as(amqp: &str, management: &str, config: &str) -> Self {
         let servers = Servers {
             mysql: services::mysql_url(),
             amqp: amqp.to_owned(),
@@ -60,7 +70,7 @@ impl System {
             tasker: env!("CARGO_BIN_EXE_tasker").into(),
             worker: env!("CARGO_BIN_EXE_tasker-worker").into(),
         };
-        let installation = Installation::make(programs, servers, sample::CONFIG);
+        let installation = Installation::make(programs, servers, config);
         sample::make_handlers(&installation.dir().join("handlers"));
         Self {
             name: installation.name().to_owned(),

@@ -10,6 +10,7 @@ pub mod deadlines;
 pub mod failing;
 pub mod listening;
 pub mod model;
+pub mod notifying;
 pub mod pausing;
 mod probe;
 pub mod purging;
@@ -180,6 +181,16 @@ macro_rules! store_suite {
             purging: a_sweep_goes_on_where_another_ended,
             purging: what_is_purged_cannot_be_changed,
             purging: purgers_and_writers_do_not_meet,
+            notifying: whatever_settles_a_task_leaves_a_notice,
+            notifying: a_task_without_a_callback_leaves_none,
+            notifying: a_task_that_settles_again_leaves_another,
+            notifying: a_notice_belongs_to_who_took_it_until_the_lease_ends,
+            notifying: takers_never_take_the_same_notice,
+            notifying: what_failed_is_due_after_its_pause,
+            notifying: what_is_told_is_not_due_again,
+            notifying: tries_of_the_dead_count_too,
+            notifying: hosts_are_taken_by_themselves,
+            notifying: a_notice_goes_with_its_task,
         }
     };
     (@tests $make:path; $($module:ident: $promise:ident,)+) => {
@@ -206,6 +217,7 @@ mod tests {
             ("deadlines", include_str!("deadlines.rs")),
             ("failing", include_str!("failing.rs")),
             ("listening", include_str!("listening.rs")),
+            ("notifying", include_str!("notifying.rs")),
             ("purging", include_str!("purging.rs")),
             ("pausing", include_str!("pausing.rs")),
             ("reading", include_str!("reading.rs")),

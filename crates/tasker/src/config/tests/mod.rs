@@ -36,6 +36,7 @@ fn environment() -> MapLookup {
         ("TASKER_WORKER_USER", "tasker.console1"),
         ("TASKER_WORKER_PASSWORD", "hunter2"),
         ("PORT", "9999"),
+        ("LONG", "a secret that is long enough"),
         ("WORD", "many"),
     ]))
 }
@@ -121,6 +122,31 @@ fn no_days_of_retention_mean_for_ever() {
         default(Needs::NOTHING).unwrap().api.retention_days,
         Some(90)
     );
+}
+
+#[test]
+fn callbacks_are_off_until_a_host_is_named() {
+    let load = |text: &str, needs| load_text("production", text, needs).unwrap().webhooks;
+    let rest = "manager: {message_queue: {host: mq, username: tasker, password: '${TASKER_MQ_PASSWORD}'}, \
+                db: {uri: '${TASKER_DB_URI}'}}\n";
+    assert!(load(rest, Needs::API).is_none());
+    // Nor is a secret looked up that nobody needs.
+    let off = format!("webhooks: {{allow: [], secret: '${{NOT_SET}}'}}\n{rest}");
+    assert!(load(&off, Needs::API).is_none());
+    let text = "webhooks:\n  allow: [hooks.example, 'b.example:8443', 'http://127.0.0.1:9000', '${TASKER_MQ_HOST}']\n  \
+                secret: '${LONG}'\n  ca: /etc/ca.pem\n";
+    let on = load(&format!("{text}{rest}"), Needs::API).unwrap();
+    let allowed: Vec<_> = on.allow.entries().collect();
+    let expected = [
+        "https://hooks.example",
+        "https://b.example:8443",
+        "http://127.0.0.1:9000",
+        "https://mq",
+    ];
+    assert_eq!(allowed, expected);
+    assert_eq!(on.ca.as_deref(), Some(Path::new("/etc/ca.pem")));
+    assert!(!format!("{on:?}").contains("long enough"), "{on:?}");
+    assert!(load(&format!("{text}{rest}"), Needs::NOTHING).is_none());
 }
 
 #[test]

@@ -394,3 +394,45 @@ fn modes_are_words_and_files_are_looked_for() {
     assert_eq!(config.api.port, 8888);
     assert!(Source::parse(DEFAULT_NAME.to_owned(), DEFAULT).is_ok());
 }
+
+#[test]
+fn what_cannot_be_called_is_not_a_host() {
+    for (webhooks, place, part) in [
+        ("{allow: hooks.example}", "webhooks.allow", "a sequence"),
+        ("{allow: [hooks.example]}", "webhooks.secret", "missing"),
+        (
+            "{allow: [hooks.example], secret: short}",
+            "webhooks.secret",
+            "at least 16 characters",
+        ),
+        (
+            "{allow: [hooks.example, 'http://hooks.example'], secret: '${LONG}'}",
+            "webhooks.allow[1]",
+            "must be a host or host:port",
+        ),
+        (
+            "{allow: [10.0.0.1], secret: '${LONG}'}",
+            "webhooks.allow[0]",
+            "not a public address",
+        ),
+        (
+            "{allow: ['*.example'], secret: '${LONG}'}",
+            "webhooks.allow[0]",
+            "no valid host",
+        ),
+        ("{hosts: []}", "webhooks", "unknown field"),
+    ] {
+        let told = refusals("development", &format!("{SAMPLE}webhooks: {webhooks}\n"));
+        assert_eq!(told.len(), 1, "{webhooks}: {told:?}");
+        assert!(
+            told[0].contains(place) && told[0].contains(part),
+            "{webhooks}: {told:?}"
+        );
+    }
+    let text = format!("{SAMPLE}webhooks: {{allow: [a.example], secret: a secret in a file}}\n");
+    let told = refusals("production", &text);
+    assert!(
+        told.iter().any(|told| told.contains("webhooks.secret")),
+        "{told:?}"
+    );
+}

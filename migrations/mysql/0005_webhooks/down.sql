@@ -1,0 +1,2 @@
+DROP TABLE notices;
+ALTER TABLE tasks DROP COLUMN callback_url;
