@@ -15,6 +15,7 @@
 //! * [`fence`]: which reports are believed, a pure function
 //! * [`retry`]: whether a failed attempt is followed by another one, a pure function
 //! * [`missing`]: why an answer is missing, a pure function
+//! * [`jobs`]: private requests of clients to the server of a datasource, and their port
 //! * [`handler`]: the trait that performs tasks
 //! * [`purge`]: which tasks are old enough to be forgotten
 //! * [`store`], [`broker`]: the two ports
@@ -31,8 +32,10 @@ pub mod fence;
 pub mod handler;
 pub mod harmless;
 pub mod id;
+pub mod jobs;
 pub mod missing;
 pub mod name;
+mod ports;
 pub mod purge;
 pub mod retry;
 pub mod route;

@@ -3,8 +3,6 @@
 //! Every operation is one transaction: it happened as a whole, durably, or not at all. Dropping the
 //! future of an operation never leaves it half done. All times are the database's clock.
 
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,6 +12,7 @@ use chrono::{DateTime, Utc};
 use crate::account::ClientScope;
 use crate::id::{BootId, JournalUid, ProcessId, TaskId, TaskUid};
 use crate::name::{EndpointName, Identifier, TaskType};
+pub use crate::ports::Ports;
 use crate::purge::{PurgeOrder, Purgeable, Retention};
 pub use crate::standing::{Standing, Tally};
 use crate::state::{ResponseState, TaskStatus};
@@ -256,19 +255,6 @@ pub struct Endpoint {
     pub last_seen_at: DateTime<Utc>,
     /// Whether it has been heard of within [`Timing::offline_after`].
     pub is_online: bool,
-}
-
-/// A database, by each of its ports.
-#[derive(Clone)]
-pub struct Ports {
-    /// Tasks and their responses.
-    pub store: Arc<dyn Store>,
-}
-
-impl fmt::Debug for Ports {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Ports")
-    }
 }
 
 /// The ledger.

@@ -5,6 +5,7 @@ pub mod build;
 pub mod drill;
 pub mod faultproxy;
 pub mod installation;
+pub mod jobs_suite;
 pub mod log;
 pub mod management;
 pub mod private_server;

@@ -138,15 +138,16 @@ impl App {
             timing,
             ..StoreOptions::default()
         };
-        let inner = rt.block_on(async { tasker_store::open(&url, &options).unwrap().store });
-        let store = Arc::new(FaultyStore::new(inner));
+        let ports = rt.block_on(async { tasker_store::open(&url, &options).unwrap() });
+        let store = Arc::new(FaultyStore::new(ports.store.clone()));
         let broker = LocalBroker::new();
         let stop = CancellationToken::new();
         let settings = ApiSettings { timing, ..settings };
         let serving = {
             let (store, broker, stop) = (store.clone(), wrap(broker.clone()), stop.clone());
+            let ports = Ports { store, ..ports };
             rt.spawn(async move {
-                serve(listener, settings, Ports { store }, broker, stop)
+                serve(listener, settings, ports, broker, stop)
                     .await
                     .unwrap()
             })

@@ -13,8 +13,8 @@ use tasker_core::name::{Identifier, TaskType};
 use tasker_core::purge::{PurgeOrder, Purgeable, Retention};
 use tasker_core::state::TaskStatus;
 use tasker_core::store::{
-    Arrived, Ask, Changed, Created, Endpoint, HelloAnswer, Recorded, ResponseFilter, RetryOrder,
-    Standing, Store, StoreError, TaskFilter, WorkerSign,
+    Arrived, Ask, Changed, Created, Endpoint, HelloAnswer, Ports, Recorded, ResponseFilter,
+    RetryOrder, Standing, Store, StoreError, TaskFilter, WorkerSign,
 };
 use tasker_core::task::{NewTask, Task, TaskHead, TaskResponse};
 use tokio_util::sync::CancellationToken;
@@ -44,7 +44,7 @@ impl<T> Line<T> {
 /// The ledger as a process sees it, perhaps with a rule broken.
 #[derive(Clone)]
 pub(crate) struct Books {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) ports: Ports,
     pub(crate) broken: Option<Broken>,
 }
 
@@ -64,7 +64,7 @@ macro_rules! pass {
         #[async_trait]
         impl Store for Line<Books> {
             $(async fn $name(&self, $($arg: $type),*) -> Result<$answer, StoreError> {
-                self.carry(self.far.store.$name($($arg),*)).await
+                self.carry(self.far.ports.store.$name($($arg),*)).await
             })+
 
             async fn hello(&self, sign: WorkerSign, fresh: bool) -> Result<HelloAnswer, StoreError> {
@@ -73,7 +73,7 @@ macro_rules! pass {
                 if is_trusted {
                     sign.journal = tasker_core::JournalUid(uuid::Uuid::nil());
                 }
-                let hello = self.far.store.hello(sign, fresh && !is_trusted);
+                let hello = self.far.ports.store.hello(sign, fresh && !is_trusted);
                 self.carry(hello).await
             }
 
@@ -81,7 +81,7 @@ macro_rules! pass {
                 if self.far.broken == Some(Broken::NobodyAsks) {
                     return Ok(Vec::new());
                 }
-                self.carry(self.far.store.take_asks(limit)).await
+                self.carry(self.far.ports.store.take_asks(limit)).await
             }
         }
     };

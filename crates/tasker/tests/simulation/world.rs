@@ -116,7 +116,8 @@ impl World {
             statement_timeout: long,
             ..StoreOptions::default()
         };
-        let store = tasker_store::open(&url, &options).unwrap().store;
+        let ports = tasker_store::open(&url, &options).unwrap();
+        let store = Arc::clone(&ports.store);
         let office = Office::new(plan.seed, plan.losses);
         let runs = Runs::new(plan.seed);
         let places = [1, 2, 3].into_iter();
@@ -125,7 +126,7 @@ impl World {
             .map(|(of, number)| Worker::new(of, format!("e{number}"), dir.into(), &office, &runs))
             .collect();
         let books = Books {
-            store: Arc::clone(&store),
+            ports,
             broken: plan.broken,
         };
         let api = Api::start(&office, &books);

@@ -1,0 +1,22 @@
+//! A database, by each of its ports.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::jobs::Jobs;
+use crate::store::Store;
+
+/// A database, by each of its ports.
+#[derive(Clone)]
+pub struct Ports {
+    /// Tasks and their responses.
+    pub store: Arc<dyn Store>,
+    /// Jobs and their logs.
+    pub jobs: Arc<dyn Jobs>,
+}
+
+impl fmt::Debug for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ports")
+    }
+}
