@@ -25,6 +25,7 @@ mod fields;
 mod fleet;
 mod http;
 mod metrics;
+mod news;
 mod outage;
 mod pause;
 mod receive;
@@ -39,6 +40,6 @@ mod validate;
 
 pub use serve::{Drained, ServeError, serve};
 pub use settings::{
-    AcceptSettings, ApiSettings, DEFAULT_EXPIRES_IN_S, MAX_WAIT_S, RecorderSettings, RelaySettings,
-    SchedulerSettings, TaskTypeSettings, Unlisted,
+    AcceptSettings, ApiSettings, DEFAULT_EXPIRES_IN_S, Kind, MAX_WAIT_S, RecorderSettings,
+    RelaySettings, SchedulerSettings, TaskTypeSettings, Unlisted,
 };

@@ -20,6 +20,7 @@ use crate::courier::Courier;
 use crate::fleet::Fleet;
 use crate::http::{self, Desk};
 use crate::metrics::Metrics;
+use crate::news::News;
 use crate::outage::Outage;
 use crate::recorder::Recorder;
 use crate::relay::relay;
@@ -77,6 +78,7 @@ pub async fn serve(
     let ledger = Arc::new(Outage::new("the ledger"));
     let board = Arc::new(Board::default());
     let fleet = Arc::new(Fleet::default());
+    let news = Arc::new(News::default());
     let asks = Arc::new(Notify::new());
     let courier = Arc::new(Courier::new(broker, Arc::clone(&metrics)));
     let (relay_desk, relay) = relay(
@@ -108,6 +110,9 @@ pub async fn serve(
 
     let stopping = CancellationToken::new();
     let desk = web::Data::new(Desk {
+        jobs: Arc::clone(&ports.jobs),
+        news: Arc::clone(&news),
+        subscribers: Arc::new(Semaphore::new(settings.subscribers)),
         body_memory: Arc::new(Semaphore::new(settings.body_memory_bytes / 1024)),
         long_polls: Arc::new(Semaphore::new(settings.long_polls)),
         settings: Arc::clone(&settings),

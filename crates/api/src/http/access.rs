@@ -35,6 +35,19 @@ pub(super) const ROUTES: &[(Method, &str, Need)] = &[
     (Method::GET, "/{task_type}/{identifier}/responses", Need::Right(Right::Read)),
     (Method::POST, "/{task_type}/{identifier}/cancel", Need::Right(Right::Submit)),
     (Method::POST, "/{task_type}/{identifier}/retry", Need::Right(Right::Submit)),
+    // Jobs. Without the slash at the end, these two also stand for a task named `job`.
+    (Method::POST, "/{datasource}/job/", Need::Right(Right::Submit)),
+    (Method::GET, "/{datasource}/job/", Need::Right(Right::Read)),
+    (Method::GET, "/{datasource}/job/{job}/", Need::Right(Right::Read)),
+    (Method::POST, "/{datasource}/job/{job}/", Need::Right(Right::Submit)),
+    (Method::POST, "/{datasource}/job/{job}/cancel", Need::Right(Right::Submit)),
+    (Method::GET, "/sub/{datasource}/job", Need::Right(Right::Read)),
+    (Method::POST, "/sub/{datasource}/job", Need::Right(Right::Read)),
+    (Method::GET, "/sub/{datasource}/jobs", Need::Right(Right::Serve)),
+    (Method::POST, "/sub/{datasource}/jobs", Need::Right(Right::Serve)),
+    (Method::GET, "/jobs/{datasource}/latest", Need::Right(Right::Serve)),
+    (Method::GET, "/jobs/{datasource}/since/{time}", Need::Right(Right::Serve)),
+    (Method::POST, "/jobs/{datasource}/job/{job}/", Need::Right(Right::Serve)),
 ];
 
 /// What a method of a path needs. A path or a method that does not exist is told so, but not to

@@ -9,7 +9,7 @@ use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{change, create, problem, read, service};
+use super::{change, create, jobs, problem, read, service};
 
 /// The problems that a route answers with. Those that every path has (405 for a method that is not
 /// described here, 404 for a path that is not) are not repeated.
@@ -42,6 +42,56 @@ const PROBLEMS: &[(&str, HttpMethod, &[u16])] = &[
     ),
     ("/endpoints", HttpMethod::Get, &[400, 500, 503]),
     ("/readyz", HttpMethod::Get, &[503]),
+    (
+        "/{datasource}/job/",
+        HttpMethod::Post,
+        &[400, 403, 404, 408, 409, 413, 415, 422, 500, 503],
+    ),
+    (
+        "/{datasource}/job/{job}/",
+        HttpMethod::Get,
+        &[400, 404, 500, 503],
+    ),
+    (
+        "/{datasource}/job/{job}/cancel",
+        HttpMethod::Post,
+        &[400, 403, 404, 408, 413, 415, 500, 503],
+    ),
+    (
+        "/sub/{datasource}/job",
+        HttpMethod::Post,
+        &[400, 403, 404, 408, 413, 415, 500, 503],
+    ),
+    (
+        "/sub/{datasource}/job",
+        HttpMethod::Get,
+        &[400, 403, 404, 500, 503],
+    ),
+    (
+        "/sub/{datasource}/jobs",
+        HttpMethod::Post,
+        &[400, 403, 404, 408, 413, 415, 500, 503],
+    ),
+    (
+        "/sub/{datasource}/jobs",
+        HttpMethod::Get,
+        &[400, 404, 500, 503],
+    ),
+    (
+        "/jobs/{datasource}/latest",
+        HttpMethod::Get,
+        &[400, 404, 500, 503],
+    ),
+    (
+        "/jobs/{datasource}/since/{time}",
+        HttpMethod::Get,
+        &[400, 404, 500, 503],
+    ),
+    (
+        "/jobs/{datasource}/job/{job}/",
+        HttpMethod::Post,
+        &[400, 403, 404, 408, 409, 413, 415, 422, 500, 503],
+    ),
 ];
 
 #[derive(OpenApi)]
@@ -57,6 +107,7 @@ const PROBLEMS: &[(&str, HttpMethod, &[u16])] = &[
     ),
     tags(
         (name = "tasks", description = "Tasks and their responses"),
+        (name = "jobs", description = "Jobs: clients ask the server of a datasource"),
         (name = "service", description = "The service itself")
     ),
     paths(
@@ -66,6 +117,16 @@ const PROBLEMS: &[(&str, HttpMethod, &[u16])] = &[
         read::responses,
         change::cancel,
         change::retry,
+        jobs::ask::submit,
+        jobs::ask::poll,
+        jobs::ask::cancel,
+        jobs::subscribe::changes,
+        jobs::subscribe::changes_by_get,
+        jobs::subscribe::requests,
+        jobs::subscribe::requests_by_get,
+        jobs::serve::update,
+        jobs::serve::latest,
+        jobs::serve::since,
         service::endpoints,
         service::healthz,
         service::readyz,
@@ -73,7 +134,7 @@ const PROBLEMS: &[(&str, HttpMethod, &[u16])] = &[
         service::description,
     ),
     components(schemas(problem::ProblemBody)),
-    modifiers(&Problems)
+    modifiers(&Problems, &Aliases)
 )]
 struct Description;
 
@@ -103,6 +164,32 @@ impl Modify for Problems {
     }
 }
 
+/// Paths of jobs exist with and without a slash at the end; both are described.
+struct Aliases;
+
+impl Modify for Aliases {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let paths = &mut openapi.paths.paths;
+        let of_jobs = paths
+            .iter()
+            .filter(|(path, _)| path.contains("{datasource}"));
+        let aliases = of_jobs.map(|(path, item)| {
+            let alias = match path.strip_suffix('/') {
+                Some(bare) => bare.to_owned(),
+                None => format!("{path}/"),
+            };
+            let mut item = item.clone();
+            for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+                // There may be one of each name.
+                operation.operation_id = None;
+            }
+            (alias, item)
+        });
+        let aliases: Vec<_> = aliases.collect();
+        paths.extend(aliases);
+    }
+}
+
 fn operation<'a>(item: &'a mut PathItem, method: &HttpMethod) -> Option<&'a mut Operation> {
     match method {
         HttpMethod::Get => item.get.as_mut(),
@@ -114,8 +201,10 @@ fn operation<'a>(item: &'a mut PathItem, method: &HttpMethod) -> Option<&'a mut 
 const fn meaning(status: u16) -> &'static str {
     match status {
         400 => "It cannot be read: JSON, unknown fields or parameters, wrong types, bad names",
-        403 => "A browser sent it for a page of another origin",
-        404 => "The task type is not configured, or there is no such task",
+        403 => "Not allowed to this account, or a browser sent it for a page of another origin",
+        404 => {
+            "The task type or datasource is not configured, or there is no such task, job or request"
+        }
         408 => "The body took too long",
         409 => "It contradicts what is stored",
         413 => "The body or the payload is too large",

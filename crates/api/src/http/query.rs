@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use actix_web::{HttpRequest, web};
 use sha2::{Digest, Sha256};
-use tasker_core::{ResponseState, TaskStatus};
+use tasker_core::name::NAME_PATTERN;
+use tasker_core::{Client, ResponseState, TaskStatus};
 
 use crate::fault::{Fault, FaultCode, Faults};
 
@@ -86,6 +87,14 @@ impl Query {
     pub(crate) fn state(&self, name: &str) -> Result<Option<ResponseState>, Faults> {
         let words = || words(ResponseState::ALL.iter().map(|state| state.as_str()));
         self.parsed(name, words, ResponseState::from_word)
+    }
+
+    pub(crate) fn client(&self, name: &str) -> Result<Option<Client>, Faults> {
+        self.parsed(
+            name,
+            || NAME_PATTERN.to_owned(),
+            |text| Client::parse(text).ok(),
+        )
     }
 
     pub(crate) fn flag(&self, name: &str) -> Result<bool, Faults> {
