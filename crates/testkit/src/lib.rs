@@ -3,6 +3,7 @@
 pub mod broker_suite;
 pub mod build;
 pub mod drill;
+pub mod events;
 pub mod faultproxy;
 pub mod installation;
 pub mod jobs_suite;

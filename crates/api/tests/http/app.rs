@@ -6,7 +6,9 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tasker_api::{ApiSettings, Drained, SchedulerSettings, TaskTypeSettings, Unlisted, serve};
+use tasker_api::{
+    ApiSettings, Drained, Kind, SchedulerSettings, TaskTypeSettings, Unlisted, serve,
+};
 use tasker_broker::local::LocalBroker;
 use tasker_core::account::ClientScope;
 use tasker_core::broker::Broker;
@@ -78,7 +80,7 @@ impl Reply {
 }
 
 /// The task types of the tests: `worker` as it comes, `all` where everybody performs, `strict` with
-/// a schema and known endpoints only.
+/// a schema and known endpoints only; the datasources `ds`, and `typed` with a schema.
 pub(crate) fn settings() -> ApiSettings {
     let kind = |name| TaskTypeSettings::new(TaskType::parse(name).unwrap());
     let schema = serde_json::json!({
@@ -91,6 +93,15 @@ pub(crate) fn settings() -> ApiSettings {
             TaskTypeSettings {
                 unlisted: Unlisted::Perform,
                 ..kind("all")
+            },
+            TaskTypeSettings {
+                kind: Kind::Job,
+                ..kind("ds")
+            },
+            TaskTypeSettings {
+                kind: Kind::Job,
+                schema: Some(PayloadSchema::compile(&schema).unwrap()),
+                ..kind("typed")
             },
             TaskTypeSettings {
                 known_endpoints_only: true,

@@ -4,11 +4,13 @@
 
 mod app;
 mod bad_input;
+mod bad_jobs;
 mod bad_request;
 mod changes;
 mod cross_origin;
 mod faulty;
 mod idempotency;
+mod jobs;
 mod line;
 mod log;
 mod purging;
