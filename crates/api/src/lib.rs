@@ -23,6 +23,7 @@ mod courier;
 mod fault;
 mod fields;
 mod fleet;
+mod herald;
 mod http;
 mod metrics;
 mod news;

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tasker_core::jobs::{Heads, Log, Mark};
+use tasker_core::wire::MAX_EVENT_MARKS;
 use tasker_core::{Client, TaskType};
 use tokio::sync::{Notify, watch};
 
@@ -123,6 +124,26 @@ impl News {
         state.outbox.extend(marks.iter().take(room).cloned());
         drop(state);
         self.is_posted.notify_one();
+    }
+
+    /// Another process has (or this one; it hears itself too): wakes who waits here.
+    pub(crate) fn hear(&self, marks: &[Mark]) {
+        let mut state = self.state();
+        for mark in marks {
+            state.tell(mark);
+        }
+    }
+
+    /// Ends when there is something to tell to other processes.
+    pub(crate) async fn posted(&self) {
+        self.is_posted.notified().await;
+    }
+
+    /// Takes what is to be told, at most one event of it.
+    pub(crate) fn take_posted(&self) -> Vec<Mark> {
+        let mut state = self.state();
+        let count = state.outbox.len().min(MAX_EVENT_MARKS);
+        state.outbox.drain(..count).collect()
     }
 
     /// The datasources that somebody waits for.

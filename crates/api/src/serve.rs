@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix_web::web;
 use tasker_core::broker::{Broker, Queue};
-use tasker_core::store::{Ports, Store};
+use tasker_core::store::Ports;
 use tasker_core::{ProcessId, TaskType};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
@@ -18,6 +18,7 @@ use crate::accept::intake;
 use crate::board::Board;
 use crate::courier::Courier;
 use crate::fleet::Fleet;
+use crate::herald::Herald;
 use crate::http::{self, Desk};
 use crate::metrics::Metrics;
 use crate::news::News;
@@ -25,7 +26,7 @@ use crate::outage::Outage;
 use crate::recorder::Recorder;
 use crate::relay::relay;
 use crate::scheduler::{Duty, Scheduler};
-use crate::settings::ApiSettings;
+use crate::settings::{ApiSettings, Kind};
 use crate::throttle::Throttle;
 
 /// How an API process ended after it was told to stop.
@@ -102,8 +103,22 @@ pub async fn serve(
 
     let mut loops = Loops::default();
     loops.background(
-        &settings, &store, &ledger, &courier, &fleet, &board, &asks, &metrics,
+        &settings, &ports, &ledger, &courier, &fleet, &board, &asks, &metrics,
     );
+    if settings
+        .task_types
+        .iter()
+        .any(|known| known.kind != Kind::Task)
+    {
+        loops.herald(Herald {
+            news: Arc::clone(&news),
+            jobs: Arc::clone(&ports.jobs),
+            ledger: Arc::clone(&ledger),
+            courier: Arc::clone(&courier),
+            metrics: Arc::clone(&metrics),
+            look_every: settings.look_every,
+        });
+    }
     let (stop_store, stop_relay) = (CancellationToken::new(), CancellationToken::new());
     let mut committing = tokio::spawn(committer.run(stop_store.clone()));
     let mut relaying = tokio::spawn(relay.run(stop_relay.clone()));
@@ -188,7 +203,7 @@ impl Loops {
     fn background(
         &mut self,
         settings: &Arc<ApiSettings>,
-        store: &Arc<dyn Store>,
+        ports: &Ports,
         ledger: &Arc<Outage>,
         courier: &Arc<Courier>,
         fleet: &Arc<Fleet>,
@@ -196,6 +211,7 @@ impl Loops {
         asks: &Arc<Notify>,
         metrics: &Arc<Metrics>,
     ) {
+        let store = &ports.store;
         let task_types: Vec<TaskType> = settings
             .task_types
             .iter()
@@ -226,6 +242,7 @@ impl Loops {
         }
         let scheduler = Arc::new(Scheduler {
             store: Arc::clone(store),
+            jobs: Arc::clone(&ports.jobs),
             ledger: Arc::clone(ledger),
             courier: Arc::clone(courier),
             board: Arc::clone(board),
@@ -252,6 +269,26 @@ impl Loops {
         self.tasks.spawn(async move {
             fleet.keep_fresh(&*store, &ledger, &stop).await;
             "the fleet's picture"
+        });
+    }
+
+    /// News between the processes, if there is anybody who may wait for any.
+    fn herald(&mut self, herald: Herald) {
+        let herald = Arc::new(herald);
+        let (teller, stop) = (Arc::clone(&herald), self.stop.clone());
+        self.tasks.spawn(async move {
+            teller.tell(&stop).await;
+            "the herald"
+        });
+        let (hearer, stop) = (Arc::clone(&herald), self.stop.clone());
+        self.tasks.spawn(async move {
+            hearer.hear(&stop).await;
+            "the herald"
+        });
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            herald.look(&stop).await;
+            "the herald"
         });
     }
 

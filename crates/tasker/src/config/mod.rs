@@ -24,7 +24,7 @@ pub use problem::{ConfigError, Problem};
 pub use secret::{DbUri, Secret};
 pub use source::DEFAULT;
 pub use types::{
-    ApiConfig, Config, Credentials, DbConfig, LogConfig, LogFormat, MessageQueue, QueueType,
+    ApiConfig, Config, Credentials, DbConfig, Kind, LogConfig, LogFormat, MessageQueue, QueueType,
     RabbitmqConfig, TaskTypeConfig, Unlisted, WorkerConfig,
 };
 
