@@ -17,6 +17,7 @@
 //! everything and stops it in order.
 
 mod accept;
+mod auth;
 mod board;
 mod chain;
 mod courier;
@@ -39,8 +40,9 @@ mod show;
 mod throttle;
 mod validate;
 
+pub use auth::{BadPassword, MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, hash_password};
 pub use serve::{Drained, ServeError, serve};
 pub use settings::{
-    AcceptSettings, ApiSettings, DEFAULT_EXPIRES_IN_S, Kind, MAX_WAIT_S, RecorderSettings,
+    AcceptSettings, ApiSettings, Auth, DEFAULT_EXPIRES_IN_S, Kind, MAX_WAIT_S, RecorderSettings,
     RelaySettings, SchedulerSettings, TaskTypeSettings, Unlisted,
 };

@@ -25,6 +25,8 @@ pub(crate) struct Metrics {
     pub(crate) replayed: Counter,
     /// Requests refused, by problem code.
     pub(crate) refused: ByWord,
+    /// Entries of the audit that could not be written, by kind.
+    pub(crate) audit_dropped: ByWord,
     /// Tasks and cancels that the broker confirmed.
     pub(crate) published: ByWord,
     /// Messages to workers that the broker confirmed.
@@ -79,6 +81,7 @@ impl Metrics {
             accepted: Counter::default(),
             replayed: Counter::default(),
             refused: Family::default(),
+            audit_dropped: Family::default(),
             published: Family::default(),
             messages: Counter::default(),
             confirm_failures: Family::default(),
@@ -136,6 +139,11 @@ impl Metrics {
                 "requests_refused",
                 "Requests refused by problem code",
                 &self.refused,
+            ),
+            (
+                "audit_dropped",
+                "Entries of the audit that could not be written",
+                &self.audit_dropped,
             ),
             (
                 "tasks_published",

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use actix_web::web;
+use tasker_core::accounts::Accounts;
 use tasker_core::broker::{Broker, Queue};
 use tasker_core::store::Ports;
 use tasker_core::{ProcessId, TaskType};
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
 use crate::accept::intake;
+use crate::auth::{Doorkeeper, keyring, record};
 use crate::board::Board;
 use crate::courier::Courier;
 use crate::fleet::Fleet;
@@ -26,7 +28,7 @@ use crate::outage::Outage;
 use crate::recorder::Recorder;
 use crate::relay::relay;
 use crate::scheduler::{Duty, Scheduler};
-use crate::settings::{ApiSettings, Kind};
+use crate::settings::{ApiSettings, Auth, Kind};
 use crate::throttle::Throttle;
 
 /// How an API process ended after it was told to stop.
@@ -119,6 +121,9 @@ pub async fn serve(
             look_every: settings.look_every,
         });
     }
+    let mut door = Loops::default();
+    let doorkeeper = (settings.auth == Auth::Required)
+        .then(|| door.doorkeeper(&ports.accounts, &ledger, &metrics));
     let (stop_store, stop_relay) = (CancellationToken::new(), CancellationToken::new());
     let mut committing = tokio::spawn(committer.run(stop_store.clone()));
     let mut relaying = tokio::spawn(relay.run(stop_relay.clone()));
@@ -132,6 +137,7 @@ pub async fn serve(
         long_polls: Arc::new(Semaphore::new(settings.long_polls)),
         settings: Arc::clone(&settings),
         store,
+        doorkeeper,
         ledger,
         courier,
         intake,
@@ -155,9 +161,11 @@ pub async fn serve(
         ended = &mut committing => Some(("the store step", ended.err())),
         ended = &mut relaying => Some(("the relay", ended.err())),
         ended = loops.any_end() => Some(ended),
+        ended = door.any_end() => Some(ended),
     };
     if let Some((part, error)) = failed {
         loops.stop.cancel();
+        door.stop.cancel();
         stop_store.cancel();
         stop_relay.cancel();
         stopping.cancel();
@@ -172,11 +180,13 @@ pub async fn serve(
     // Everything that requests have handed in is stored, and handed to the relay, before the relay
     // is told that nothing more comes.
     stop_store.cancel();
+    door.stop.cancel();
     in_time &= timeout_at(deadline, &mut committing).await.is_ok();
     stop_relay.cancel();
     let left = timeout_at(deadline + settings.relay.flush_within, &mut relaying).await;
     in_time &= left.is_ok() && Instant::now() <= deadline;
     in_time &= timeout_at(deadline, loops.all_end()).await.is_ok();
+    in_time &= timeout_at(deadline, door.all_end()).await.is_ok();
     committing.abort();
     relaying.abort();
     serving.abort();
@@ -196,6 +206,32 @@ struct Loops {
 }
 
 impl Loops {
+    /// The loops of the door: they serve requests, so they end after the last one.
+    fn doorkeeper(
+        &mut self,
+        accounts: &Arc<dyn Accounts>,
+        ledger: &Arc<Outage>,
+        metrics: &Arc<Metrics>,
+    ) -> Doorkeeper {
+        let (keyring, clerk) = keyring(Arc::clone(accounts), Arc::clone(ledger));
+        let (record, writer) = record(
+            Arc::clone(accounts),
+            Arc::clone(ledger),
+            Arc::clone(metrics),
+        );
+        let (stop_clerk, stop_writer) = (self.stop.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            clerk.run(stop_clerk).await;
+            "the keyring"
+        });
+        self.tasks.spawn(async move {
+            writer.run(stop_writer).await;
+            "the writer of the audit"
+        });
+        let (accounts, ledger) = (Arc::clone(accounts), Arc::clone(ledger));
+        Doorkeeper::new(accounts, ledger, keyring, record, Handle::current())
+    }
+
     #[expect(
         clippy::too_many_arguments,
         reason = "called once, where everything is wired"

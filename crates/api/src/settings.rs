@@ -189,11 +189,26 @@ impl Default for SchedulerSettings {
     }
 }
 
+/// Who may use the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Auth {
+    /// Who has an account, within its role and grants. The default.
+    #[default]
+    Required,
+    /// Everybody, as the administrator `local`. For one's own machine.
+    None,
+}
+
 /// Everything that an API process is told.
 #[derive(Debug)]
 pub struct ApiSettings {
     /// The configured kinds of tasks.
     pub task_types: Vec<TaskTypeSettings>,
+    /// Who may use the API.
+    pub auth: Auth,
+    /// Whether a proxy of ours stands in front: then the address of a client is the last one in
+    /// `X-Forwarded-For`.
+    pub behind_proxy: bool,
     /// How long after creation all expected endpoints should have received a task, in seconds.
     pub wait_for_endpoints_timeout_s: u32,
     /// How long a POST waits for the broker's confirm before it answers 202.
@@ -240,6 +255,8 @@ impl Default for ApiSettings {
     fn default() -> Self {
         Self {
             task_types: Vec::new(),
+            auth: Auth::Required,
+            behind_proxy: false,
             wait_for_endpoints_timeout_s: 30,
             wait_for_sent: Duration::from_millis(500),
             max_body_bytes: 8 << 20,

@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn a_stubborn_glob_takes_no_longer_than_its_length_times_the_names() {
         let glob = EndpointGlob::parse(&"*a".repeat(64)).unwrap();
-        let name = EndpointName::parse(&"a".repeat(127).replace("aa", "ab")).unwrap();
+        let name = EndpointName::parse(&format!("{}b", "a".repeat(127))).unwrap();
         assert!(!glob.matches(&name));
     }
 

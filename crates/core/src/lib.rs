@@ -5,7 +5,7 @@
 //!
 //! # Layout
 //!
-//! * [`account`]: who may do what, and whose things they see
+//! * [`account`], [`token`]: who may do what, whose things they see, how they say who they are
 //! * [`name`], [`id`]: newtypes for everything that has a name or a number
 //! * [`state`]: the states of a task and of a task response, and who moves them
 //! * [`task`]: what is asked for, what is stored, what is shown
@@ -18,12 +18,13 @@
 //! * [`jobs`]: private requests of clients to the server of a datasource, and their port
 //! * [`handler`]: the trait that performs tasks
 //! * [`purge`]: which tasks are old enough to be forgotten
-//! * [`store`], [`broker`]: the two ports
+//! * [`store`], [`accounts`], [`broker`]: the ports
 //! * [`strict`], [`schema`]: how input is judged
 //! * [`backoff`], [`harmless`]: longer waits after failures, text of others that steers nothing
 //! * [`errnr`]: the error numbers that the engine itself assigns
 
 pub mod account;
+pub mod accounts;
 pub mod backoff;
 pub mod broker;
 pub mod errnr;
@@ -46,6 +47,7 @@ pub mod state;
 pub mod store;
 pub mod strict;
 pub mod task;
+pub mod token;
 pub mod wire;
 
 pub use account::ClientScope;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::accounts::Accounts;
 use crate::jobs::Jobs;
 use crate::store::Store;
 
@@ -11,6 +12,8 @@ use crate::store::Store;
 pub struct Ports {
     /// Tasks and their responses.
     pub store: Arc<dyn Store>,
+    /// Users, tokens, audit.
+    pub accounts: Arc<dyn Accounts>,
     /// Jobs and their logs.
     pub jobs: Arc<dyn Jobs>,
 }

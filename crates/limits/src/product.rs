@@ -18,6 +18,7 @@ task_types:
   - name: bench
     run_policy: idempotent
 api:
+  auth: none
   port: 0
   wait_for_endpoints_timeout: ${T_WAIT:-60}
 worker:

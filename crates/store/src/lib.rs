@@ -34,6 +34,7 @@ mod sqlite;
 
 use std::sync::Arc;
 
+use tasker_core::accounts::Accounts;
 use tasker_core::jobs::Jobs;
 use tasker_core::store::{Ports, Store};
 
@@ -64,10 +65,11 @@ pub fn open(url: &str, options: &StoreOptions) -> Result<Ports, OpenError> {
 }
 
 /// One ledger, by each of its ports.
-fn ports<L: Store + Jobs>(ledger: L) -> Ports {
+fn ports<L: Store + Accounts + Jobs>(ledger: L) -> Ports {
     let ledger = Arc::new(ledger);
     Ports {
-        store: ledger.clone(),
-        jobs: ledger,
+        accounts: ledger.clone(),
+        jobs: ledger.clone(),
+        store: ledger,
     }
 }

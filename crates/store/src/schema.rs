@@ -85,6 +85,45 @@ diesel::joinable!(responses -> tasks (task_id));
 diesel::allow_tables_to_appear_in_same_query!(tasks, responses, endpoints);
 
 diesel::table! {
+    users (name) {
+        name -> Text,
+        role -> Text,
+        grants -> Binary,
+        password -> Nullable<Text>,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    tokens (token_key) {
+        token_key -> Text,
+        user_name -> Text,
+        secret_hash -> Binary,
+        note -> Text,
+        grants -> Binary,
+        created_at -> Timestamp,
+        expires_at -> Nullable<Timestamp>,
+        revoked_at -> Nullable<Timestamp>,
+        last_used_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    audit (id) {
+        id -> BigInt,
+        at -> Timestamp,
+        kind -> Text,
+        who -> Nullable<Text>,
+        token_key -> Nullable<Text>,
+        what -> Text,
+        address -> Nullable<Text>,
+    }
+}
+
+diesel::joinable!(tokens -> users (user_name));
+diesel::allow_tables_to_appear_in_same_query!(tokens, users);
+
+diesel::table! {
     job_sources (datasource) {
         datasource -> Text,
         requests -> BigInt,
@@ -106,7 +145,6 @@ diesel::table! {
         created_at -> Timestamp,
         cancel_requested_at -> Nullable<Timestamp>,
         final_at -> Nullable<Timestamp>,
-        follows -> Nullable<BigInt>,
     }
 }
 

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use tasker_core::{EndpointName, Identifier, TaskStatus, TaskType};
+use tasker_core::{Client as ClientName, EndpointName, Identifier, TaskStatus, TaskType};
 
 use crate::client::DEFAULT_URL;
+use crate::commands::accounts::args::{AuditArgs, TokenCommand, UserCommand};
 use crate::commands::bench::args::BenchCommand;
 
 /// Hands one task to many machines and knows, for every one of them, what became of it.
@@ -37,6 +38,14 @@ pub enum Command {
     /// Manage the broker accounts of endpoints
     #[command(subcommand)]
     Endpoint(EndpointCommand),
+    /// Manage who may use the API
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Manage the tokens of users
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Show who did what, when, from where
+    Audit(AuditArgs),
     /// Hand a task to endpoints
     Submit(SubmitArgs),
     /// Show what became of a task
@@ -171,6 +180,9 @@ pub struct ApiArgs {
     /// Where tasker's API is
     #[arg(long, env = "TASKER_URL", default_value = DEFAULT_URL)]
     pub url: String,
+    /// A file that holds the token to show; the variable TASKER_TOKEN holds one itself
+    #[arg(long, env = "TASKER_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,
@@ -193,9 +205,27 @@ pub struct TaskArgs {
     /// The task's identifier
     #[arg(value_name = "ID")]
     pub identifier: Identifier,
+    /// Whose it is, if it is another client's
+    #[arg(long, value_name = "NAME")]
+    pub client: Option<ClientName>,
     /// Which API.
     #[command(flatten)]
     pub api: ApiArgs,
+}
+
+impl TaskArgs {
+    /// Where the task is.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("/{}/{}", self.task_type, self.identifier)
+    }
+
+    /// Whose it is, as a query of its own.
+    #[must_use]
+    pub fn query(&self) -> String {
+        let client = self.client.as_ref();
+        client.map_or_else(String::new, |client| format!("?client={client}"))
+    }
 }
 
 /// `tasker submit`.
@@ -247,6 +277,9 @@ pub struct ListArgs {
     /// The task type
     #[arg(value_name = "TYPE")]
     pub task_type: TaskType,
+    /// Whose; your own by default
+    #[arg(long, value_name = "NAME")]
+    pub client: Option<ClientName>,
     /// Only of this status: CREATED, SENT, INCOMPLETE, DONE or CANCELLED
     #[arg(long, value_parser = parse_status)]
     pub status: Option<TaskStatus>,

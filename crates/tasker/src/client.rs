@@ -4,9 +4,12 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::Value;
+use tasker_core::token::Token;
 use ureq::Agent;
 use ureq::http::{Method, Request, Response};
 
+use crate::cli::ApiArgs;
+use crate::config::Secret;
 use crate::exit::Failure;
 use crate::http::send;
 use crate::terminal::harmless;
@@ -27,6 +30,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 pub struct Client {
     agent: Agent,
     url: String,
+    /// What `Authorization` says.
+    authorization: Option<Secret>,
 }
 
 /// A good answer.
@@ -88,7 +93,41 @@ impl Client {
         Ok(Self {
             agent,
             url: url.to_owned(),
+            authorization: None,
         })
+    }
+
+    /// A client as the command line asks for it: with the token of `--token-file`, or of the variable
+    /// `TASKER_TOKEN`.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`]: no URL, no such file, no token.
+    pub fn of(args: &ApiArgs) -> Result<Self, Failure> {
+        let (text, place) = match &args.token_file {
+            Some(path) => {
+                let text = std::fs::read_to_string(path);
+                let text = text.map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))?;
+                (Some(text), path.display().to_string())
+            }
+            None => (
+                std::env::var("TASKER_TOKEN").ok(),
+                "TASKER_TOKEN".to_owned(),
+            ),
+        };
+        let mut client = Self::new(&args.url)?;
+        if let Some(text) = text
+            .as_deref()
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+        {
+            if Token::read(text).is_none() {
+                return Err(Failure::Usage(format!(
+                    "{place} holds no token of tasker's"
+                )));
+            }
+            client.authorization = Some(Secret::new(format!("Bearer {text}")));
+        }
+        Ok(client)
     }
 
     /// Where the API is.
@@ -155,6 +194,10 @@ impl Client {
             .method(method)
             .uri(format!("{}{path}", self.url))
             .header("content-type", "application/json");
+        let request = match &self.authorization {
+            Some(secret) => request.header("authorization", secret.expose()),
+            None => request,
+        };
         let mut response = match send(&self.agent, request, body, TIMEOUT + wait) {
             Ok(response) => response,
             Err(error) => return away(error),
@@ -187,6 +230,9 @@ fn judge<B>(response: &Response<B>, text: String) -> Tried {
                 after.map(Duration::from_secs),
             )
         }
+        401 => Tried::Refused(Failure::Failed(format!(
+            "{message}\nset TASKER_TOKEN or --token-file; `tasker token create` makes a token"
+        ))),
         400 | 413 | 415 | 422 => Tried::Refused(Failure::Usage(message)),
         _ => Tried::Refused(Failure::Failed(message)),
     }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use tasker::cli::{self, Cli, Command};
+use tasker::commands::accounts::{audit, token, user};
 use tasker::commands::{
     api, bench, change, check_config, completions, demo, endpoint, init, list, purge, show, submit,
 };
@@ -17,6 +18,9 @@ fn main() -> ExitCode {
         Command::Api(args) => api::run(args),
         Command::Init(args) => init::run(args),
         Command::Endpoint(command) => endpoint::run(command),
+        Command::User(command) => user::run(command),
+        Command::Token(command) => token::run(command),
+        Command::Audit(args) => audit::run(args),
         Command::Submit(args) => submit::run(args),
         Command::Show(args) => show::run(args),
         Command::List(args) => list::run(args),

@@ -22,7 +22,7 @@ use tasker_worker::external::load_handlers;
 use tasker_worker::stub::StubHandler;
 
 use crate::config::{
-    Config, Credentials, DbConfig, Kind, MessageQueue, QueueType, Unlisted, WorkerConfig,
+    Auth, Config, Credentials, DbConfig, Kind, MessageQueue, QueueType, Unlisted, WorkerConfig,
 };
 use crate::exit::Failure;
 
@@ -150,6 +150,10 @@ pub fn api_settings(config: &Config) -> Result<ApiSettings, Failure> {
     let api = &config.api;
     Ok(ApiSettings {
         task_types,
+        auth: match api.auth {
+            Auth::Required => tasker_api::Auth::Required,
+            Auth::None => tasker_api::Auth::None,
+        },
         wait_for_endpoints_timeout_s: api.wait_for_endpoints_timeout,
         wait_for_sent: api.wait_for_sent,
         max_body_bytes: api.max_body_bytes,

@@ -20,6 +20,7 @@ task_types:
   - name: careful
     run_policy: once
 api:
+  auth: none
   port: 0
   wait_for_endpoints_timeout: 2
 worker:

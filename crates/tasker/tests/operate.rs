@@ -22,6 +22,7 @@ struct Site {
 const CONFIG: &str = r"
 task_types: [worker, backup]
 api:
+  auth: none
   port: 0
 manager:
   db:

@@ -1,5 +1,6 @@
 //! What tasker's tests share: conformance suites of the two ports, builders, private servers.
 
+pub mod accounts_suite;
 pub mod broker_suite;
 pub mod build;
 pub mod drill;

@@ -26,11 +26,8 @@ CREATE TABLE jobs (
     cancel_requested_at DATETIME(6)  NULL,
     -- Since when its status is final; NULL: it is not.
     final_at            DATETIME(6)  NULL,
-    -- The task that a worker performs for it, as long as the job follows it; NULL: none.
-    follows             BIGINT       NULL,
     PRIMARY KEY (datasource, job),
-    KEY jobs_final (final_at),
-    KEY jobs_follow (follows)
+    KEY jobs_final (final_at)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;
 
 CREATE TABLE job_requests (

@@ -19,11 +19,9 @@ CREATE TABLE jobs (
     created_at          TEXT     NOT NULL,
     cancel_requested_at TEXT     NULL,
     final_at            TEXT     NULL,
-    follows             BIGINT   NULL,
     PRIMARY KEY (datasource, job)
 );
 CREATE INDEX jobs_final ON jobs (final_at);
-CREATE INDEX jobs_follow ON jobs (follows);
 
 CREATE TABLE job_requests (
     datasource TEXT    NOT NULL,

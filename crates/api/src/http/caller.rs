@@ -6,9 +6,11 @@ use std::sync::Arc;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use tasker_core::account::{Grants, Role};
+use tasker_core::token::TokenKey;
 use tasker_core::{Client, ClientScope, EndpointName, TaskType};
 
 use super::problem::{Code, Problem};
+use crate::auth::Known;
 
 /// How many endpoints out of reach are told.
 const MAX_TOLD: usize = 100;
@@ -23,15 +25,27 @@ struct Identity {
     scope: ClientScope,
     /// The user's and the token's; both must allow.
     grants: Vec<Grants>,
+    token: Option<TokenKey>,
 }
 
 impl Caller {
     /// Everybody, where nobody says who they are.
     pub(super) fn anybody() -> Self {
-        Self::new(Client::local(), Role::Admin, Vec::new())
+        Self::of(Known {
+            user: Client::local(),
+            role: Role::Admin,
+            grants: Vec::new(),
+            token: None,
+        })
     }
 
-    pub(super) fn new(user: Client, role: Role, grants: Vec<Grants>) -> Self {
+    pub(super) fn of(known: Known) -> Self {
+        let Known {
+            user,
+            role,
+            grants,
+            token,
+        } = known;
         let scope = if role.sees_all() {
             ClientScope::all(user)
         } else {
@@ -41,6 +55,7 @@ impl Caller {
             role,
             scope,
             grants,
+            token,
         }))
     }
 
@@ -52,6 +67,11 @@ impl Caller {
     /// What it is there for.
     pub(crate) fn role(&self) -> Role {
         self.0.role
+    }
+
+    /// The token that it showed.
+    pub(crate) fn token(&self) -> Option<&TokenKey> {
+        self.0.token.as_ref()
     }
 
     /// Whether it may only read.

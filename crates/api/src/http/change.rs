@@ -48,6 +48,8 @@ pub(crate) struct ChangedJson {
     params(
         ("task_type" = String, Path, description = "A configured task type"),
         ("identifier" = String, Path, description = "The client's identifier"),
+        ("client" = Option<String>, Query,
+         description = "Whose; the caller's own by default, another's for those who see them"),
     ),
     responses((status = 200, body = ChangedJson, description = "Cancelled"))
 )]
@@ -58,12 +60,12 @@ pub(crate) async fn cancel(
     desk: web::Data<Desk>,
 ) -> Result<HttpResponse, Problem> {
     desk.task_type(&req, &caller)?;
-    Query::none(&req)?;
+    let query = Query::read(&req, &["client"])?;
     if let Some(body) = body::read_optional(&req, payload, &desk).await? {
         let faults = Fields::read(&body.bytes)?.finish(&[]);
         faults.or(())?;
     }
-    let task = desk.task(&req, &caller).await?;
+    let task = desk.task(&req, &caller, query.scope(&caller)?).await?;
     let (id, owner) = (task.head.id, desk.owner);
     let was_cancelled = task.head.cancel_requested_at.is_some();
     let changed = desk
@@ -116,6 +118,8 @@ pub(crate) struct RetryBody {
     params(
         ("task_type" = String, Path, description = "A configured task type"),
         ("identifier" = String, Path, description = "The client's identifier"),
+        ("client" = Option<String>, Query,
+         description = "Whose; the caller's own by default, another's for those who see them"),
     ),
     request_body(content = Option<RetryBody>, content_type = "application/json"),
     responses((status = 200, body = ChangedJson, description = "Ordered; `changed` may be 0"))
@@ -127,11 +131,11 @@ pub(crate) async fn retry(
     desk: web::Data<Desk>,
 ) -> Result<HttpResponse, Problem> {
     desk.task_type(&req, &caller)?;
-    Query::none(&req)?;
+    let query = Query::read(&req, &["client"])?;
     let body = body::read_optional(&req, payload, &desk).await?;
     let order = read_order(body.as_ref(), &desk)?;
     caller.reach(order.endpoints.as_deref())?;
-    let task = desk.task(&req, &caller).await?;
+    let task = desk.task(&req, &caller, query.scope(&caller)?).await?;
     let id = task.head.id;
     let changed = desk
         .ledger(move |store| async move { store.retry(id, order).await })

@@ -6,7 +6,7 @@ use actix_web::HttpRequest;
 use tasker_core::jobs::Jobs;
 use tasker_core::store::{Store, StoreError};
 use tasker_core::task::Task;
-use tasker_core::{Identifier, ProcessId};
+use tasker_core::{ClientScope, Identifier, ProcessId};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::caller::Caller;
 use super::problem::{Code, Problem};
 use crate::accept::Intake;
+use crate::auth::Doorkeeper;
 use crate::board::Board;
 use crate::courier::Courier;
 use crate::fault::Faults;
@@ -30,6 +31,8 @@ pub(crate) struct Desk {
     pub(crate) settings: Arc<ApiSettings>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) jobs: Arc<dyn Jobs>,
+    /// Who finds out who somebody is; `None`: nobody is asked.
+    pub(crate) doorkeeper: Option<Doorkeeper>,
     pub(crate) ledger: Arc<Outage>,
     pub(crate) courier: Arc<Courier>,
     pub(crate) intake: Intake,
@@ -105,10 +108,14 @@ impl Desk {
         })
     }
 
-    /// The task in the path.
-    pub(crate) async fn task(&self, req: &HttpRequest, caller: &Caller) -> Result<Task, Problem> {
+    /// The task in the path, of the client of a scope (see `Query::scope`).
+    pub(crate) async fn task(
+        &self,
+        req: &HttpRequest,
+        caller: &Caller,
+        scope: Option<ClientScope>,
+    ) -> Result<Task, Problem> {
         let task_type = self.task_type(req, caller)?.name.clone();
-        let scope = caller.scope().clone();
         let mut faults = Faults::default();
         let text = req.match_info().query("identifier");
         let identifier = name(
@@ -118,6 +125,7 @@ impl Desk {
             Identifier::parse,
         );
         let identifier = identifier.ok_or(faults)?;
+        let scope = scope.ok_or_else(unknown_task)?;
         let found = self
             .ledger(|store| async move { store.task(&scope, &task_type, &identifier).await })
             .await?;

@@ -5,91 +5,90 @@
 
 use std::sync::LazyLock;
 
-use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
+use actix_web::http::Method;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
+use super::access::{Need, ROUTES};
 use super::{change, create, jobs, problem, read, service};
 
 /// The problems that a route answers with. Those that every path has (405 for a method that is not
 /// described here, 404 for a path that is not) are not repeated.
-const PROBLEMS: &[(&str, HttpMethod, &[u16])] = &[
+const PROBLEMS: &[(&str, Method, &[u16])] = &[
     (
         "/{task_type}",
-        HttpMethod::Post,
+        Method::POST,
         &[400, 403, 404, 408, 409, 413, 415, 422, 500, 503],
     ),
-    ("/{task_type}", HttpMethod::Get, &[400, 404, 500, 503]),
+    ("/{task_type}", Method::GET, &[400, 404, 500, 503]),
     (
         "/{task_type}/{identifier}",
-        HttpMethod::Get,
+        Method::GET,
         &[400, 404, 500, 503],
     ),
     (
         "/{task_type}/{identifier}/responses",
-        HttpMethod::Get,
+        Method::GET,
         &[400, 404, 500, 503],
     ),
     (
         "/{task_type}/{identifier}/cancel",
-        HttpMethod::Post,
+        Method::POST,
         &[400, 403, 404, 408, 409, 413, 415, 500, 503],
     ),
     (
         "/{task_type}/{identifier}/retry",
-        HttpMethod::Post,
+        Method::POST,
         &[400, 403, 404, 408, 409, 413, 415, 422, 500, 503],
     ),
-    ("/endpoints", HttpMethod::Get, &[400, 500, 503]),
-    ("/readyz", HttpMethod::Get, &[503]),
+    ("/endpoints", Method::GET, &[400, 500, 503]),
+    ("/readyz", Method::GET, &[503]),
     (
         "/{datasource}/job/",
-        HttpMethod::Post,
+        Method::POST,
         &[400, 403, 404, 408, 409, 413, 415, 422, 500, 503],
     ),
     (
         "/{datasource}/job/{job}/",
-        HttpMethod::Get,
+        Method::GET,
         &[400, 404, 500, 503],
     ),
     (
         "/{datasource}/job/{job}/cancel",
-        HttpMethod::Post,
+        Method::POST,
         &[400, 403, 404, 408, 413, 415, 500, 503],
     ),
     (
         "/sub/{datasource}/job",
-        HttpMethod::Post,
+        Method::POST,
         &[400, 403, 404, 408, 413, 415, 500, 503],
     ),
     (
         "/sub/{datasource}/job",
-        HttpMethod::Get,
+        Method::GET,
         &[400, 403, 404, 500, 503],
     ),
     (
         "/sub/{datasource}/jobs",
-        HttpMethod::Post,
+        Method::POST,
         &[400, 403, 404, 408, 413, 415, 500, 503],
     ),
-    (
-        "/sub/{datasource}/jobs",
-        HttpMethod::Get,
-        &[400, 404, 500, 503],
-    ),
+    ("/sub/{datasource}/jobs", Method::GET, &[400, 404, 500, 503]),
     (
         "/jobs/{datasource}/latest",
-        HttpMethod::Get,
+        Method::GET,
         &[400, 404, 500, 503],
     ),
     (
         "/jobs/{datasource}/since/{time}",
-        HttpMethod::Get,
+        Method::GET,
         &[400, 404, 500, 503],
     ),
     (
         "/jobs/{datasource}/job/{job}/",
-        HttpMethod::Post,
+        Method::POST,
         &[400, 403, 404, 408, 409, 413, 415, 422, 500, 503],
     ),
 ];
@@ -134,7 +133,7 @@ const PROBLEMS: &[(&str, HttpMethod, &[u16])] = &[
         service::description,
     ),
     components(schemas(problem::ProblemBody)),
-    modifiers(&Problems, &Aliases)
+    modifiers(&Problems, &Accounts)
 )]
 struct Description;
 
@@ -147,53 +146,64 @@ impl Modify for Problems {
             let Some(operation) = item.and_then(|item| operation(item, method)) else {
                 continue;
             };
-            for status in *statuses {
-                let content = ContentBuilder::new()
-                    .schema(Some(Ref::from_schema_name("ProblemBody")))
-                    .build();
-                let response = ResponseBuilder::new()
-                    .description(meaning(*status))
-                    .content("application/problem+json", content)
-                    .build();
-                operation
-                    .responses
-                    .responses
-                    .insert(status.to_string(), response.into());
-            }
+            answer(operation, statuses);
         }
     }
 }
 
-/// Paths of jobs exist with and without a slash at the end; both are described.
-struct Aliases;
-
-impl Modify for Aliases {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let paths = &mut openapi.paths.paths;
-        let of_jobs = paths
-            .iter()
-            .filter(|(path, _)| path.contains("{datasource}"));
-        let aliases = of_jobs.map(|(path, item)| {
-            let alias = match path.strip_suffix('/') {
-                Some(bare) => bare.to_owned(),
-                None => format!("{path}/"),
-            };
-            let mut item = item.clone();
-            for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
-                // There may be one of each name.
-                operation.operation_id = None;
-            }
-            (alias, item)
-        });
-        let aliases: Vec<_> = aliases.collect();
-        paths.extend(aliases);
+/// Describes problems of an operation.
+fn answer(operation: &mut Operation, statuses: &[u16]) {
+    for status in statuses {
+        let content = ContentBuilder::new()
+            .schema(Some(Ref::from_schema_name("ProblemBody")))
+            .build();
+        let response = ResponseBuilder::new()
+            .description(meaning(*status))
+            .content("application/problem+json", content)
+            .build();
+        let responses = &mut operation.responses.responses;
+        responses.insert(status.to_string(), response.into());
     }
 }
 
-fn operation<'a>(item: &'a mut PathItem, method: &HttpMethod) -> Option<&'a mut Operation> {
-    match method {
-        HttpMethod::Get => item.get.as_mut(),
-        HttpMethod::Post => item.post.as_mut(),
+/// What the guard of the routes answers, and how one says who one is.
+struct Accounts;
+
+impl Modify for Accounts {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let components = openapi.components.get_or_insert_default();
+        for (name, scheme) in [
+            ("token", HttpAuthScheme::Bearer),
+            ("password", HttpAuthScheme::Basic),
+        ] {
+            components.add_security_scheme(name, SecurityScheme::Http(Http::new(scheme)));
+        }
+        for (method, path, need) in ROUTES {
+            let item = openapi.paths.paths.get_mut(*path);
+            let Some(operation) = item.and_then(|item| operation(item, method)) else {
+                continue;
+            };
+            let statuses: &[u16] = match need {
+                Need::Nothing => continue,
+                Need::Account => &[401, 429, 503],
+                Need::Right(_) => &[401, 403, 429, 503],
+            };
+            answer(operation, statuses);
+            let none: [&str; 0] = [];
+            operation.security = Some(vec![
+                SecurityRequirement::new("token", none),
+                SecurityRequirement::new("password", none),
+            ]);
+        }
+    }
+}
+
+fn operation<'a>(item: &'a mut PathItem, method: &Method) -> Option<&'a mut Operation> {
+    match *method {
+        Method::GET => item.get.as_mut(),
+        Method::POST => item.post.as_mut(),
+        Method::PUT => item.put.as_mut(),
+        Method::DELETE => item.delete.as_mut(),
         _ => None,
     }
 }
@@ -201,7 +211,8 @@ fn operation<'a>(item: &'a mut PathItem, method: &HttpMethod) -> Option<&'a mut 
 const fn meaning(status: u16) -> &'static str {
     match status {
         400 => "It cannot be read: JSON, unknown fields or parameters, wrong types, bad names",
-        403 => "Not allowed to this account, or a browser sent it for a page of another origin",
+        401 => "Who sends it is not known, see `WWW-Authenticate`",
+        403 => "The account may not do it, or a browser sent it for a page of another origin",
         404 => {
             "The task type or datasource is not configured, or there is no such task, job or request"
         }
@@ -209,6 +220,7 @@ const fn meaning(status: u16) -> &'static str {
         409 => "It contradicts what is stored",
         413 => "The body or the payload is too large",
         415 => "The body is not plain `application/json`",
+        429 => "Too many wrong passwords; try again after `Retry-After` seconds",
         422 => "A value is out of its bounds; `errors` names every one",
         503 => "Try again after `Retry-After` seconds",
         _ => "Something went wrong; the cause is in the log",
@@ -247,11 +259,29 @@ mod tests {
     }
 
     #[test]
+    fn every_route_says_what_it_needs() {
+        let described: serde_json::Value = serde_json::from_str(json()).unwrap();
+        let mut operations = Vec::new();
+        for (path, item) in described["paths"].as_object().unwrap() {
+            for method in item.as_object().unwrap().keys() {
+                operations.push((method.to_uppercase(), path.clone()));
+            }
+        }
+        let mut routes: Vec<_> = ROUTES
+            .iter()
+            .map(|(method, path, _)| (method.to_string(), (*path).to_owned()))
+            .collect();
+        routes.sort();
+        operations.sort();
+        assert_eq!(routes, operations);
+    }
+
+    #[test]
     fn it_is_openapi_3_1_and_describes_every_problem() {
         let described: serde_json::Value = serde_json::from_str(json()).unwrap();
         assert!(described["openapi"].as_str().unwrap().starts_with("3.1"));
         for (path, method, statuses) in PROBLEMS {
-            let method = if *method == HttpMethod::Get {
+            let method = if *method == Method::GET {
                 "get"
             } else {
                 "post"

@@ -4,7 +4,9 @@
 //! gets here; it is logged where it arises.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use std::time::Duration;
+
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 use tasker_core::store::StoreError;
@@ -41,6 +43,7 @@ codes! {
     UnknownState = 400 "unknown_state" "A state does not exist",
     UnknownParameter = 400 "unknown_parameter" "A query parameter does not exist",
     BadParameter = 400 "bad_parameter" "A query parameter cannot be read",
+    Unauthenticated = 401 "unauthenticated" "Who sends this is not known",
     Forbidden = 403 "forbidden" "The account may not do this",
     CrossOrigin = 403 "cross_origin" "A page of another origin may not do this",
     OtherClient = 403 "other_client" "It belongs to another client",
@@ -68,6 +71,7 @@ codes! {
     UnknownEndpoint = 422 "unknown_endpoint" "An endpoint is not known",
     NotRetryable = 422 "not_retryable" "Responses in that state cannot be retried",
     PayloadSchema = 422 "payload_schema" "The payload breaks the task type's schema",
+    TooManyLogins = 429 "too_many_logins" "Too many wrong passwords",
     Internal = 500 "internal" "Something went wrong here",
     Overloaded = 503 "overloaded" "Too many requests are under way",
     Unavailable = 503 "unavailable" "The ledger cannot be reached",
@@ -103,10 +107,11 @@ pub(crate) struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     allow: Option<&'static str>,
+    retry_after_s: Option<u64>,
 }
 
 /// Seconds after which a client may try again.
-const RETRY_AFTER_S: &str = "2";
+const RETRY_AFTER_S: u64 = 2;
 
 /// A refusal as JSON (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
@@ -163,6 +168,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             allow: None,
+            retry_after_s: None,
         }
     }
 
@@ -181,6 +187,12 @@ impl Problem {
     /// The methods that are allowed.
     pub(crate) const fn allow(mut self, methods: &'static str) -> Self {
         self.allow = Some(methods);
+        self
+    }
+
+    /// When it may be tried again.
+    pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after_s = Some(wait.as_secs_f64().ceil() as u64);
         self
     }
 
@@ -257,8 +269,18 @@ impl ResponseError for Problem {
         };
         let mut response = HttpResponseBuilder::new(self.status_code());
         response.insert_header((CONTENT_TYPE, "application/problem+json"));
-        if status == 503 {
-            response.insert_header((RETRY_AFTER, RETRY_AFTER_S));
+        if let Some(seconds) = self
+            .retry_after_s
+            .or((status == 503).then_some(RETRY_AFTER_S))
+        {
+            response.insert_header((RETRY_AFTER, seconds));
+        }
+        if status == 401 {
+            response.append_header((WWW_AUTHENTICATE, "Bearer realm=\"tasker\""));
+            response.append_header((
+                WWW_AUTHENTICATE,
+                "Basic realm=\"tasker\", charset=\"UTF-8\"",
+            ));
         }
         if let Some(methods) = self.allow {
             response.insert_header((ALLOW, methods));

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use actix_web::{HttpRequest, web};
 use sha2::{Digest, Sha256};
 use tasker_core::name::NAME_PATTERN;
-use tasker_core::{Client, ResponseState, TaskStatus};
+use tasker_core::{Client, ClientScope, ResponseState, TaskStatus};
 
+use super::caller::Caller;
 use crate::fault::{Fault, FaultCode, Faults};
 
 /// The parameters of a request.
@@ -79,6 +80,15 @@ impl Query {
         self.parsed(name, || format!("0..={max}"), fits)
     }
 
+    /// Whose things are meant, by the parameter `client`: the caller's own without it. `None`: of somebody
+    /// whose things the caller does not see.
+    pub(crate) fn scope(&self, caller: &Caller) -> Result<Option<ClientScope>, Faults> {
+        let allowed = || NAME_PATTERN.to_owned();
+        let client = self.parsed("client", allowed, |text| Client::parse(text).ok())?;
+        let own = caller.scope();
+        Ok(client.map_or_else(|| own.of(own.client().clone()), |client| own.of(client)))
+    }
+
     pub(crate) fn status(&self, name: &str) -> Result<Option<TaskStatus>, Faults> {
         let words = || words(TaskStatus::ALL.iter().map(|status| status.as_str()));
         self.parsed(name, words, TaskStatus::from_word)
@@ -87,14 +97,6 @@ impl Query {
     pub(crate) fn state(&self, name: &str) -> Result<Option<ResponseState>, Faults> {
         let words = || words(ResponseState::ALL.iter().map(|state| state.as_str()));
         self.parsed(name, words, ResponseState::from_word)
-    }
-
-    pub(crate) fn client(&self, name: &str) -> Result<Option<Client>, Faults> {
-        self.parsed(
-            name,
-            || NAME_PATTERN.to_owned(),
-            |text| Client::parse(text).ok(),
-        )
     }
 
     pub(crate) fn flag(&self, name: &str) -> Result<bool, Faults> {

@@ -34,6 +34,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
         ("identifier" = String, Path, description = "The client's identifier"),
         ("wait" = Option<u32>, Query, minimum = 0, maximum = 60,
          description = "Seconds to wait until the task is settled"),
+        ("client" = Option<String>, Query,
+         description = "Whose; the caller's own by default, another's for those who see them"),
     ),
     responses((status = 200, body = Answer, description = "The task, its responses and a summary"))
 )]
@@ -42,9 +44,9 @@ pub(crate) async fn show(
     caller: Caller,
     desk: web::Data<Desk>,
 ) -> Result<HttpResponse, Problem> {
-    let query = Query::read(&req, &["wait"])?;
+    let query = Query::read(&req, &["wait", "client"])?;
     let wait = query.bounded("wait", MAX_WAIT_S)?.unwrap_or(0);
-    let task = desk.task(&req, &caller).await?;
+    let task = desk.task(&req, &caller, query.scope(&caller)?).await?;
     if wait > 0 && !task.head.status.is_settled() {
         wait_until_settled(&desk, &task, Duration::from_secs(wait.into())).await?;
     }
@@ -139,6 +141,8 @@ pub(crate) struct TaskPage {
          description = "Only of this status: CREATED, SENT, INCOMPLETE, DONE or CANCELLED"),
         ("limit" = Option<u32>, Query, minimum = 1, description = "How many; 50 by default, at most 200"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
+        ("client" = Option<String>, Query,
+         description = "Whose; the caller's own by default, another's for those who see them"),
     ),
     responses((status = 200, body = TaskPage, description = "A page of tasks"))
 )]
@@ -148,11 +152,15 @@ pub(crate) async fn list(
     desk: web::Data<Desk>,
 ) -> Result<HttpResponse, Problem> {
     let task_type = desk.task_type(&req, &caller)?.name.clone();
-    let query = Query::read(&req, &["status", "limit", "cursor"])?;
+    let query = Query::read(&req, &["status", "limit", "cursor", "client"])?;
     let list = format!("tasks/{task_type}");
     let limit = query.clamped("limit", 1, MAX_PAGE)?.unwrap_or(PAGE);
+    let Some(scope) = query.scope(&caller)? else {
+        let (tasks, next) = (Vec::new(), None);
+        return Ok(HttpResponse::Ok().json(TaskPage { tasks, next }));
+    };
     let filter = TaskFilter {
-        scope: caller.scope().clone(),
+        scope,
         task_type,
         status: query.status("status")?,
         before: query.cursor("cursor", &list)?,
@@ -185,6 +193,8 @@ pub(crate) struct ResponsePage {
         ("received" = Option<bool>, Query, description = "Only of endpoints that received the task"),
         ("limit" = Option<u32>, Query, minimum = 1, description = "How many; 1,000 by default and at most"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
+        ("client" = Option<String>, Query,
+         description = "Whose; the caller's own by default, another's for those who see them"),
     ),
     responses((status = 200, body = ResponsePage, description = "A page of responses"))
 )]
@@ -193,10 +203,10 @@ pub(crate) async fn responses(
     caller: Caller,
     desk: web::Data<Desk>,
 ) -> Result<HttpResponse, Problem> {
-    let query = Query::read(&req, &["state", "received", "limit", "cursor"])?;
+    let query = Query::read(&req, &["state", "received", "limit", "cursor", "client"])?;
     let (state, received_only) = (query.state("state")?, query.flag("received")?);
     let limit = query.clamped("limit", 1, MAX_ROWS)?.unwrap_or(MAX_ROWS);
-    let task = desk.task(&req, &caller).await?;
+    let task = desk.task(&req, &caller, query.scope(&caller)?).await?;
     let list = list_of(&task);
     let filter = ResponseFilter {
         state,

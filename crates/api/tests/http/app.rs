@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tasker_api::{
-    ApiSettings, Drained, Kind, SchedulerSettings, TaskTypeSettings, Unlisted, serve,
+    ApiSettings, Auth, Drained, Kind, SchedulerSettings, TaskTypeSettings, Unlisted, serve,
 };
 use tasker_broker::local::LocalBroker;
 use tasker_core::account::ClientScope;
+use tasker_core::accounts::Accounts;
 use tasker_core::broker::Broker;
 use tasker_core::schema::PayloadSchema;
 use tasker_core::store::{Ports, Store, TaskFilter, Timing};
@@ -30,6 +31,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct App {
     pub(crate) addr: SocketAddr,
     pub(crate) store: Arc<FaultyStore>,
+    pub(crate) accounts: Arc<dyn Accounts>,
     pub(crate) broker: Arc<LocalBroker>,
     pub(crate) rt: Runtime,
     agent: ureq::Agent,
@@ -74,7 +76,10 @@ impl Reply {
         assert!(
             json["title"].is_string() && json["detail"].is_string() && json["errors"].is_array()
         );
-        assert_eq!(self.header("retry-after").is_some(), status == 503);
+        assert_eq!(
+            self.header("retry-after").is_some(),
+            matches!(status, 429 | 503)
+        );
         json
     }
 }
@@ -88,6 +93,7 @@ pub(crate) fn settings() -> ApiSettings {
         "properties": {"n": {"type": "integer"}, "s": {"pattern": "^(a+)+$"}}
     });
     ApiSettings {
+        auth: Auth::None,
         task_types: vec![
             kind("worker"),
             TaskTypeSettings {
@@ -134,6 +140,16 @@ impl App {
         timing: Timing,
         wrap: impl FnOnce(Arc<LocalBroker>) -> Arc<B>,
     ) -> Self {
+        Self::over(settings, timing, wrap, |ports| ports)
+    }
+
+    /// As [`App::behind`], and with other ports of its database.
+    pub(crate) fn over<B: Broker>(
+        settings: ApiSettings,
+        timing: Timing,
+        wrap: impl FnOnce(Arc<LocalBroker>) -> Arc<B>,
+        change: impl FnOnce(Ports) -> Ports,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/ledger.sqlite", dir.path().display());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -149,8 +165,9 @@ impl App {
             timing,
             ..StoreOptions::default()
         };
-        let ports = rt.block_on(async { tasker_store::open(&url, &options).unwrap() });
+        let ports = rt.block_on(async { change(tasker_store::open(&url, &options).unwrap()) });
         let store = Arc::new(FaultyStore::new(ports.store.clone()));
+        let accounts = Arc::clone(&ports.accounts);
         let broker = LocalBroker::new();
         let stop = CancellationToken::new();
         let settings = ApiSettings { timing, ..settings };
@@ -171,6 +188,7 @@ impl App {
         let app = Self {
             addr,
             store,
+            accounts,
             broker,
             rt,
             agent,
@@ -217,6 +235,29 @@ impl App {
     pub(crate) fn post_nothing(&self, path: &str) -> Reply {
         let url = format!("http://{}{path}", self.addr);
         self.read("post", path, self.agent.post(url).send_empty().unwrap())
+    }
+
+    /// A request of somebody who says who they are.
+    pub(crate) fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        authorization: Option<&str>,
+        body: &str,
+    ) -> Reply {
+        let mut request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.addr));
+        if let Some(authorization) = authorization {
+            request = request.header("authorization", authorization);
+        }
+        let response = if body.is_empty() {
+            self.agent.run(request.body(()).unwrap())
+        } else {
+            let request = request.header("content-type", "application/json");
+            self.agent.run(request.body(body).unwrap())
+        };
+        self.read(&method.to_lowercase(), path, response.unwrap())
     }
 
     fn read(
@@ -357,7 +398,7 @@ fn check_described(method: &str, path: &str, status: u16) {
             "{method} {path} answered {status}, which is not described"
         ),
         None => assert!(
-            matches!(status, 404 | 405),
+            matches!(status, 401 | 404 | 405),
             "{method} {path} answered {status}"
         ),
     }

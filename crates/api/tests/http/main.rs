@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 
+mod accounts;
 mod app;
 mod bad_input;
 mod bad_jobs;
@@ -11,6 +12,7 @@ mod cross_origin;
 mod faulty;
 mod idempotency;
 mod jobs;
+mod jobs_of_clients;
 mod line;
 mod log;
 mod purging;

@@ -48,6 +48,7 @@ task_types:
     run_policy: idempotent
     timeout_s: ${T_TIMEOUT:-3}
 api:
+  auth: none
   port: ${T_PORT:-0}
   wait_for_endpoints_timeout: ${T_WAIT:-10}
   wait_for_sent_ms: 500

@@ -5,6 +5,7 @@
 //! by id, then responses. Every
 //! operation that moves a task or one of its responses holds the task's lock.
 
+mod accounts;
 mod asks;
 mod cancel;
 mod create;
@@ -28,8 +29,8 @@ use std::sync::Arc;
 use tasker_core::store::Timing;
 
 use super::{
-    Conn, Pools, begin, insert_purged, insert_responses, insert_tasks, load_responses, now,
-    save_responses,
+    Conn, Pools, begin, insert_audit, insert_purged, insert_responses, insert_tasks,
+    load_responses, now, save_responses,
 };
 use crate::clock::Clock;
 use crate::options::StoreOptions;

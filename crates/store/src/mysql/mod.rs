@@ -24,8 +24,8 @@ use tasker_core::id::TaskId;
 
 use crate::failure::Failure;
 use crate::options::{OpenError, StoreOptions};
-use crate::rows::ResponseRow;
-use crate::schema::{purged_tasks, responses};
+use crate::rows::{NewAuditRow, ResponseRow};
+use crate::schema::{audit, purged_tasks, responses};
 
 pub(crate) use changes::{insert_responses, insert_tasks, save_responses};
 pub(crate) use expression::{Among, Kept};
@@ -202,6 +202,17 @@ pub(crate) async fn load_responses(
         .select(ResponseRow::as_select())
         .load(conn)
         .await
+}
+
+pub(crate) async fn insert_audit(
+    conn: &mut Conn,
+    rows: Vec<NewAuditRow>,
+) -> Result<(), diesel::result::Error> {
+    diesel::insert_into(audit::table)
+        .values(rows)
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 pub(crate) async fn insert_purged(

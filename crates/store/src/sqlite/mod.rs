@@ -22,8 +22,8 @@ use tasker_core::id::TaskId;
 use crate::batch::parts;
 use crate::failure::Failure;
 use crate::options::{OpenError, StoreOptions};
-use crate::rows::{NewTaskRow, ResponseBody, ResponseRow};
-use crate::schema::{purged_tasks, responses, tasks};
+use crate::rows::{NewAuditRow, NewTaskRow, ResponseBody, ResponseRow};
+use crate::schema::{audit, purged_tasks, responses, tasks};
 
 /// A connection.
 pub(crate) type Conn = SyncConnectionWrapper<SqliteConnection>;
@@ -224,6 +224,14 @@ pub(crate) async fn save_responses(
         Ok(())
     })
     .await
+}
+
+pub(crate) async fn insert_audit(
+    conn: &mut Conn,
+    rows: Vec<NewAuditRow>,
+) -> Result<(), diesel::result::Error> {
+    conn.spawn_blocking(move |conn| insert(conn, diesel::insert_into(audit::table).values(rows)))
+        .await
 }
 
 pub(crate) async fn insert_purged(

@@ -8,6 +8,7 @@ mod prepare;
 mod server;
 
 tasker_testkit::store_suite!(server::fresh);
+tasker_testkit::accounts_suite!(server::fresh);
 
 #[test]
 fn the_store_does_what_the_model_says() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use diesel_async::{AsyncConnection, AsyncMysqlConnection, SimpleAsyncConnection};
-use tasker_core::store::{Store, Timing};
+use tasker_core::store::{Ports, Store, Timing};
 use tasker_store::{Clock, StoreOptions};
 use tasker_testkit::services;
 use tasker_testkit::store_suite::{Ledger, TestClock};
@@ -82,6 +82,18 @@ impl Ledger for Database {
             clock: Clock::Told(clock),
             ..unhurried()
         })
+    }
+
+    async fn ports(&self) -> Ports {
+        tasker_store::open(&self.url(), &unhurried()).expect("opened")
+    }
+
+    async fn ports_told(&self, clock: TestClock) -> Ports {
+        let options = StoreOptions {
+            clock: Clock::Told(clock),
+            ..unhurried()
+        };
+        tasker_store::open(&self.url(), &options).expect("opened")
     }
 
     async fn remove(self: Box<Self>) {

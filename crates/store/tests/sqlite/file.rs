@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tasker_core::store::{Store, Timing};
+use tasker_core::store::{Ports, Store, Timing};
 use tasker_store::{Clock, StoreOptions};
 use tasker_testkit::store_suite::{Ledger, TestClock};
 
@@ -47,26 +47,32 @@ pub(crate) fn unhurried() -> StoreOptions {
 }
 
 impl File {
-    fn open_with(&self, timing: Timing, clock: Clock) -> Arc<dyn Store> {
+    fn open_with(&self, timing: Timing, clock: Clock) -> Ports {
         let options = StoreOptions {
             timing,
             clock,
             ..unhurried()
         };
-        tasker_store::open(&self.url(), &options)
-            .expect("opened")
-            .store
+        tasker_store::open(&self.url(), &options).expect("opened")
     }
 }
 
 #[async_trait]
 impl Ledger for File {
     async fn open(&self, timing: Timing) -> Arc<dyn Store> {
-        self.open_with(timing, Clock::Database)
+        self.open_with(timing, Clock::Database).store
     }
 
     async fn open_told(&self, timing: Timing, clock: TestClock) -> Arc<dyn Store> {
-        self.open_with(timing, Clock::Told(clock))
+        self.open_with(timing, Clock::Told(clock)).store
+    }
+
+    async fn ports(&self) -> Ports {
+        self.open_with(Timing::default(), Clock::Database)
+    }
+
+    async fn ports_told(&self, clock: TestClock) -> Ports {
+        self.open_with(Timing::default(), Clock::Told(clock))
     }
 
     async fn remove(self: Box<Self>) {

@@ -5,6 +5,7 @@ mod jobs;
 mod prepare;
 
 tasker_testkit::store_suite!(file::fresh);
+tasker_testkit::accounts_suite!(file::fresh);
 
 #[test]
 fn the_store_does_what_the_model_says() {

@@ -20,8 +20,8 @@ struct Changed {
 /// # Errors
 /// [`Failure`].
 pub fn cancel(args: &TaskArgs) -> Result<Exit, Failure> {
-    let path = format!("/{}/{}/cancel", args.task_type, args.identifier);
-    let answer = Client::new(&args.api.url)?.post(&path, "{}")?;
+    let path = format!("{}/cancel{}", args.path(), args.query());
+    let answer = Client::of(&args.api)?.post(&path, "{}")?;
     tell(args, &answer, "to be cancelled by their endpoints")
 }
 
@@ -39,11 +39,11 @@ pub fn retry(args: &RetryArgs) -> Result<Exit, Failure> {
     if !args.endpoints.is_empty() {
         body.insert("endpoints".to_owned(), json!(args.endpoints));
     }
-    let path = format!("/{}/{}/retry", task.task_type, task.identifier);
+    let path = format!("{}/retry{}", task.path(), task.query());
     // Once: when the answer is lost, repeating it could order a second attempt of what has failed
     // again in the meantime.
     let body = serde_json::Value::Object(body).to_string();
-    let answer = Client::new(&task.api.url)?.post_once(&path, &body)?;
+    let answer = Client::of(&task.api)?.post_once(&path, &body)?;
     tell(task, &answer, "to be tried again")
 }
 

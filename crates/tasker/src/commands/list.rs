@@ -25,7 +25,7 @@ struct Page {
 /// # Errors
 /// [`Failure`].
 pub fn run(args: &ListArgs) -> Result<Exit, Failure> {
-    let client = Client::new(&args.api.url)?;
+    let client = Client::of(&args.api)?;
     let mut tasks: Vec<Box<RawValue>> = Vec::new();
     let mut cursor = None;
     loop {
@@ -35,6 +35,9 @@ pub fn run(args: &ListArgs) -> Result<Exit, Failure> {
         let mut path = format!("/{}?limit={}", args.task_type, missing.min(PAGE));
         if let Some(status) = args.status {
             path.push_str(&format!("&status={status}"));
+        }
+        if let Some(client) = &args.client {
+            path.push_str(&format!("&client={client}"));
         }
         if let Some(cursor) = &cursor {
             path.push_str(&format!("&cursor={cursor}"));

@@ -1,5 +1,6 @@
 //! The commands of `tasker`, a file each.
 
+pub mod accounts;
 pub mod api;
 pub mod bench;
 pub mod change;

@@ -17,8 +17,12 @@ const ONE_WAIT: Duration = Duration::from_secs(30);
 /// [`Failure`].
 pub fn run(args: &ShowArgs) -> Result<Exit, Failure> {
     let task = &args.task;
-    let client = Client::new(&task.api.url)?;
-    let path = format!("/{}/{}", task.task_type, task.identifier);
+    let client = Client::of(&task.api)?;
+    let query = task
+        .client
+        .as_ref()
+        .map(|client| format!("client={client}&"));
+    let path = format!("{}?{}", task.path(), query.unwrap_or_default());
     show(&client, &path, &args.wait, task.api.json)
 }
 
@@ -40,7 +44,7 @@ pub(super) fn show(
         };
         // Whole seconds, rounded up, so that the last request does not ask for none.
         let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
-        let answer = client.get(&format!("{path}?wait={seconds}"), left)?;
+        let answer = client.get(&format!("{path}wait={seconds}"), left)?;
         let read: Answer = answer.read()?;
         if read.task.status.is_settled() || left.is_zero() {
             terminal::print(&if json {

@@ -36,7 +36,7 @@ struct Body<'a> {
 /// # Errors
 /// [`Failure`].
 pub fn run(args: &SubmitArgs) -> Result<Exit, Failure> {
-    let client = Client::new(&args.api.url)?;
+    let client = Client::of(&args.api)?;
     let identifier = match &args.identifier {
         Some(identifier) => identifier.clone(),
         None => Identifier::parse(&uuid::Uuid::new_v4().to_string())
@@ -64,7 +64,7 @@ pub fn run(args: &SubmitArgs) -> Result<Exit, Failure> {
         }
         return show(
             &client,
-            &format!("{path}/{identifier}"),
+            &format!("{path}/{identifier}?"),
             &args.wait,
             args.api.json,
         );

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 use serde::Deserialize;
@@ -235,6 +236,11 @@ pub(crate) fn list(heads: &[Head]) -> String {
         ]);
     }
     table.trim_fmt()
+}
+
+/// A time for people, to the second, UTC.
+pub(crate) fn time(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// A table without lines.

@@ -73,6 +73,7 @@ group! {
     Api {
         bind: Text,
         port: Number,
+        auth: Text,
         insecure_bind: Switch,
         wait_for_endpoints_timeout: Number,
         wait_for_sent_ms: Number,

@@ -24,8 +24,8 @@ pub use problem::{ConfigError, Problem};
 pub use secret::{DbUri, Secret};
 pub use source::DEFAULT;
 pub use types::{
-    ApiConfig, Config, Credentials, DbConfig, Kind, LogConfig, LogFormat, MessageQueue, QueueType,
-    RabbitmqConfig, TaskTypeConfig, Unlisted, WorkerConfig,
+    ApiConfig, Auth, Config, Credentials, DbConfig, Kind, LogConfig, LogFormat, MessageQueue,
+    QueueType, RabbitmqConfig, TaskTypeConfig, Unlisted, WorkerConfig,
 };
 
 use source::{DEFAULT_NAME, Source};

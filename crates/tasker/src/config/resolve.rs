@@ -15,7 +15,7 @@ use super::reader::Reader;
 use super::secret::DbUri;
 use super::source::Source;
 use super::types::{
-    ApiConfig, Config, DbConfig, Kind, LogConfig, LogFormat, MessageQueue, QueueType,
+    ApiConfig, Auth, Config, DbConfig, Kind, LogConfig, LogFormat, MessageQueue, QueueType,
     RabbitmqConfig, TaskTypeConfig, Unlisted, WorkerConfig,
 };
 use super::validate;
@@ -191,6 +191,11 @@ impl Reader<'_> {
         ApiConfig {
             bind,
             port: u16::try_from(port).unwrap_or_default(),
+            auth: self.word(
+                "api.auth",
+                &api.auth,
+                &[("required", Auth::Required), ("none", Auth::None)],
+            ),
             insecure_bind: self.required("api.insecure_bind", &api.insecure_bind),
             wait_for_endpoints_timeout: self.small(
                 "api.wait_for_endpoints_timeout",

@@ -57,7 +57,7 @@ pub enum Unlisted {
 pub enum Kind {
     /// Tasks for many endpoints.
     Task,
-    /// A datasource: jobs for one server.
+    /// A datasource: jobs for one server that speaks HTTP.
     Job,
 }
 
@@ -85,6 +85,15 @@ pub struct TaskTypeConfig {
     pub schema: Option<serde_json::Value>,
 }
 
+/// Who may use the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// Who has an account.
+    Required,
+    /// Everybody.
+    None,
+}
+
 /// `api`.
 #[derive(Debug, Clone)]
 pub struct ApiConfig {
@@ -92,6 +101,8 @@ pub struct ApiConfig {
     pub bind: IpAddr,
     /// The port; 0 = any free one.
     pub port: u16,
+    /// Who may use it.
+    pub auth: Auth,
     /// Whether an address that others can reach is wanted in spite of missing accounts and TLS.
     pub insecure_bind: bool,
     /// How long after creation all expected endpoints should have received a task, in seconds.

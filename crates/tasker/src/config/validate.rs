@@ -1,6 +1,6 @@
 //! Whether a configuration's values fit together: rules across keys.
 
-use super::types::Config;
+use super::types::{Auth, Config};
 
 /// A rule that is broken.
 pub(super) struct Broken {
@@ -29,6 +29,14 @@ pub(super) fn check(config: &Config) -> Vec<Broken> {
         format!(
             "{} can be reached by others, and there are neither accounts nor TLS yet; put a proxy \
              in front of 127.0.0.1, or say api.insecure_bind: true",
+            api.bind
+        ),
+    );
+    rule(
+        api.auth == Auth::Required || api.bind.is_loopback(),
+        &["api.auth", "api.bind"],
+        format!(
+            "none lets everybody in who reaches {}; it is for 127.0.0.1 only",
             api.bind
         ),
     );

@@ -49,6 +49,7 @@ task_types:
   - name: ds
     kind: job
 api:
+  auth: none
   port: 0
   wait_for_endpoints_timeout: 3
   wait_for_sent_ms: 2000

@@ -4,8 +4,6 @@
 use std::future::Future;
 
 use async_trait::async_trait;
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use tasker_core::account::ClientScope;
 use tasker_core::id::{ProcessId, TaskId, TaskUid};

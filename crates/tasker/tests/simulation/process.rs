@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tasker_api::{ApiSettings, SchedulerSettings, TaskTypeSettings};
+use tasker_api::{ApiSettings, Auth, SchedulerSettings, TaskTypeSettings};
 use tasker_core::broker::Broker;
 use tasker_core::handler::Handler;
 use tasker_core::retry::RetryPolicy;
@@ -135,6 +135,7 @@ fn settings() -> ApiSettings {
         ..TaskTypeSettings::new(task_type(AGAIN))
     };
     ApiSettings {
+        auth: Auth::None,
         task_types: vec![once, again],
         // Time stands still while a request waits, and its confirm may be lost.
         wait_for_sent: Duration::ZERO,

@@ -255,6 +255,12 @@ impl Installation {
         command.stdin(Stdio::null()).output().expect("tasker")
     }
 
+    /// `tasker` with these arguments, for a test that starts it itself.
+    #[must_use]
+    pub fn tasker_command(&self, args: &[&str]) -> Command {
+        self.command(&self.programs.tasker, args)
+    }
+
     /// Runs `tasker`, which must succeed, and returns what it printed.
     ///
     /// # Panics

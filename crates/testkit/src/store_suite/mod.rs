@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use tasker_core::store::{Store, Timing};
+use tasker_core::store::{Ports, Store, Timing};
 
 pub use probe::Probe;
 
@@ -38,6 +38,10 @@ pub trait Ledger: Send + Sync {
     async fn open(&self, timing: Timing) -> Arc<dyn Store>;
     /// As [`Ledger::open`], with a clock of the test's.
     async fn open_told(&self, timing: Timing, clock: TestClock) -> Arc<dyn Store>;
+    /// Opens every port of it.
+    async fn ports(&self) -> Ports;
+    /// As [`Ledger::ports`], with a clock of the test's.
+    async fn ports_told(&self, clock: TestClock) -> Ports;
     /// Removes it.
     async fn remove(self: Box<Self>);
 }

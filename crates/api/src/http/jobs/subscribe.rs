@@ -8,7 +8,7 @@ use tasker_core::jobs::Log;
 
 use super::record::{ClientBody, RequestNotice, StatusNotice, read_client};
 use super::stream::{Feed, stream};
-use super::{datasource, scope_of};
+use super::{datasource, other_client, scope_of};
 use crate::fault::{Fault, FaultCode};
 use crate::fields::Fields;
 use crate::http::body;
@@ -70,8 +70,8 @@ pub(crate) async fn changes_by_get(
     desk: web::Data<Desk>,
 ) -> Result<HttpResponse, Problem> {
     let datasource = datasource(&desk, &req, &caller)?.name.clone();
-    let named = Query::read(&req, &["client"])?.client("client")?;
-    let scope = scope_of(&caller, named)?;
+    let query = Query::read(&req, &["client"])?;
+    let scope = query.scope(&caller)?.ok_or_else(other_client)?;
     let topic = Topic::Changes(datasource, scope.client().clone());
     open(req, desk, topic).await
 }
