@@ -26,8 +26,10 @@ mod courier;
 mod fault;
 mod fields;
 mod fleet;
+mod herald;
 mod http;
 mod metrics;
+mod news;
 mod notifier;
 mod outage;
 mod pause;
@@ -44,6 +46,6 @@ mod validate;
 pub use auth::{BadPassword, MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, hash_password};
 pub use serve::{Drained, ServeError, serve};
 pub use settings::{
-    AcceptSettings, ApiSettings, Auth, DEFAULT_EXPIRES_IN_S, MAX_WAIT_S, RecorderSettings,
+    AcceptSettings, ApiSettings, Auth, DEFAULT_EXPIRES_IN_S, Kind, MAX_WAIT_S, RecorderSettings,
     RelaySettings, SchedulerSettings, TaskTypeSettings, Unlisted, Webhooks,
 };

@@ -53,6 +53,10 @@ pub(crate) struct Metrics {
     pub(crate) purged: Counter,
     /// Tries to tell a completion, by how they ended.
     pub(crate) notices: ByWord,
+    /// Jobs forgotten.
+    pub(crate) jobs_forgotten: Counter,
+    /// Subscriptions to jobs.
+    pub(crate) subscribers: Gauge<i64, AtomicI64>,
     /// Failures of background loops, by loop.
     pub(crate) loop_failures: ByWord,
     /// Requests that wait for the database.
@@ -93,6 +97,8 @@ impl Metrics {
             asks: Counter::default(),
             purged: Counter::default(),
             notices: Family::default(),
+            jobs_forgotten: Counter::default(),
+            subscribers: Gauge::default(),
             loop_failures: Family::default(),
             accept_depth: Gauge::default(),
             relay_depth: Gauge::default(),
@@ -122,6 +128,11 @@ impl Metrics {
             ("heartbeats", "Heartbeats noted", &self.heartbeats),
             ("asks", "Asks sent to endpoints", &self.asks),
             ("purged", "Settled tasks forgotten", &self.purged),
+            (
+                "jobs_forgotten",
+                "Jobs forgotten that were over",
+                &self.jobs_forgotten,
+            ),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
@@ -199,6 +210,7 @@ impl Metrics {
                 "Tasks that long-polls wait for",
                 &self.long_polls,
             ),
+            ("subscribers", "Subscriptions to jobs", &self.subscribers),
         ];
         for (name, help, gauge) in gauges {
             registry.register(name, help, gauge.clone());

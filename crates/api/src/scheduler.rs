@@ -4,6 +4,7 @@
 //! Four loops of one shape: woken by a signal and by the clock, no input, idempotent, any number
 //! of processes side by side.
 
+mod jobs;
 mod pack;
 mod purge;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use tasker_core::fault::{self, Protection};
+use tasker_core::jobs::Jobs;
 use tasker_core::purge::Retention;
 use tasker_core::store::{Store, StoreError};
 use tokio::sync::Notify;
@@ -31,6 +33,7 @@ use pack::pack;
 /// The scheduler of one process.
 pub(crate) struct Scheduler {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) jobs: Arc<dyn Jobs>,
     pub(crate) ledger: Arc<Outage>,
     pub(crate) courier: Arc<Courier>,
     pub(crate) board: Arc<Board>,

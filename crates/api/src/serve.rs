@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actix_web::web;
 use tasker_core::accounts::Accounts;
 use tasker_core::broker::{Broker, Queue};
-use tasker_core::store::{Ports, Store};
+use tasker_core::store::Ports;
 use tasker_core::{ProcessId, TaskType};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
@@ -20,14 +20,16 @@ use crate::auth::{Doorkeeper, keyring, record};
 use crate::board::Board;
 use crate::courier::Courier;
 use crate::fleet::Fleet;
+use crate::herald::Herald;
 use crate::http::{self, Desk};
 use crate::metrics::Metrics;
+use crate::news::News;
 use crate::notifier::Notifier;
 use crate::outage::Outage;
 use crate::recorder::Recorder;
 use crate::relay::relay;
 use crate::scheduler::{Duty, Scheduler};
-use crate::settings::{ApiSettings, Auth};
+use crate::settings::{ApiSettings, Auth, Kind};
 use crate::throttle::Throttle;
 
 /// How an API process ended after it was told to stop.
@@ -80,6 +82,7 @@ pub async fn serve(
     let ledger = Arc::new(Outage::new("the ledger"));
     let board = Arc::new(Board::default());
     let fleet = Arc::new(Fleet::default());
+    let news = Arc::new(News::default());
     let asks = Arc::new(Notify::new());
     let courier = Arc::new(Courier::new(broker, Arc::clone(&metrics)));
     let (relay_desk, relay) = relay(
@@ -103,8 +106,22 @@ pub async fn serve(
 
     let mut loops = Loops::default();
     loops.background(
-        &settings, &store, &ledger, &courier, &fleet, &board, &asks, &metrics,
+        &settings, &ports, &ledger, &courier, &fleet, &board, &asks, &metrics,
     );
+    if settings
+        .task_types
+        .iter()
+        .any(|known| known.kind != Kind::Task)
+    {
+        loops.herald(Herald {
+            news: Arc::clone(&news),
+            jobs: Arc::clone(&ports.jobs),
+            ledger: Arc::clone(&ledger),
+            courier: Arc::clone(&courier),
+            metrics: Arc::clone(&metrics),
+            look_every: settings.look_every,
+        });
+    }
     let mut door = Loops::default();
     let doorkeeper = (settings.auth == Auth::Required)
         .then(|| door.doorkeeper(&ports.accounts, &ledger, &metrics));
@@ -123,6 +140,9 @@ pub async fn serve(
 
     let stopping = CancellationToken::new();
     let desk = web::Data::new(Desk {
+        jobs: Arc::clone(&ports.jobs),
+        news: Arc::clone(&news),
+        subscribers: Arc::new(Semaphore::new(settings.subscribers)),
         body_memory: Arc::new(Semaphore::new(settings.body_memory_bytes / 1024)),
         long_polls: Arc::new(Semaphore::new(settings.long_polls)),
         settings: Arc::clone(&settings),
@@ -230,7 +250,7 @@ impl Loops {
     fn background(
         &mut self,
         settings: &Arc<ApiSettings>,
-        store: &Arc<dyn Store>,
+        ports: &Ports,
         ledger: &Arc<Outage>,
         courier: &Arc<Courier>,
         fleet: &Arc<Fleet>,
@@ -238,6 +258,7 @@ impl Loops {
         asks: &Arc<Notify>,
         metrics: &Arc<Metrics>,
     ) {
+        let store = &ports.store;
         let task_types: Vec<TaskType> = settings
             .task_types
             .iter()
@@ -268,6 +289,7 @@ impl Loops {
         }
         let scheduler = Arc::new(Scheduler {
             store: Arc::clone(store),
+            jobs: Arc::clone(&ports.jobs),
             ledger: Arc::clone(ledger),
             courier: Arc::clone(courier),
             board: Arc::clone(board),
@@ -302,6 +324,26 @@ impl Loops {
         self.tasks.spawn(async move {
             Arc::new(notifier).run(&stop).await;
             "the notifier"
+        });
+    }
+
+    /// News between the processes, if there is anybody who may wait for any.
+    fn herald(&mut self, herald: Herald) {
+        let herald = Arc::new(herald);
+        let (teller, stop) = (Arc::clone(&herald), self.stop.clone());
+        self.tasks.spawn(async move {
+            teller.tell(&stop).await;
+            "the herald"
+        });
+        let (hearer, stop) = (Arc::clone(&herald), self.stop.clone());
+        self.tasks.spawn(async move {
+            hearer.hear(&stop).await;
+            "the herald"
+        });
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            herald.look(&stop).await;
+            "the herald"
         });
     }
 

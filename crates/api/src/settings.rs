@@ -31,11 +31,23 @@ pub enum Unlisted {
     Perform,
 }
 
+/// What a task type is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Kind {
+    /// Tasks for many endpoints. The default.
+    #[default]
+    Task,
+    /// A datasource: jobs for one server, which speaks HTTP.
+    Job,
+}
+
 /// One configured kind of task.
 #[derive(Debug)]
 pub struct TaskTypeSettings {
     /// Its name.
     pub name: TaskType,
+    /// What it is.
+    pub kind: Kind,
     /// What endpoints do that a task's list does not name.
     pub unlisted: Unlisted,
     /// Whether a list may only name endpoints whose worker has said hello before.
@@ -59,6 +71,7 @@ impl TaskTypeSettings {
     pub const fn new(name: TaskType) -> Self {
         Self {
             name,
+            kind: Kind::Task,
             unlisted: Unlisted::Ignore,
             known_endpoints_only: false,
             run_policy: RunPolicy::Once,
@@ -251,6 +264,12 @@ pub struct ApiSettings {
     pub body_memory_bytes: usize,
     /// Long-polls at once; more are answered at once with how the task stands.
     pub long_polls: usize,
+    /// Subscriptions to jobs at once; more are answered 503.
+    pub subscribers: usize,
+    /// How often a subscription without news says that it is alive.
+    pub heartbeat: Duration,
+    /// How often subscriptions look for what no event told them of.
+    pub look_every: Duration,
     /// Connections of one HTTP worker at once; more wait in the kernel's queue.
     pub max_connections: usize,
     /// How connections are encrypted; `None`: not at all.
@@ -289,6 +308,9 @@ impl Default for ApiSettings {
             body_timeout: Duration::from_secs(30),
             body_memory_bytes: 256 << 20,
             long_polls: 10_000,
+            subscribers: 1_000,
+            heartbeat: Duration::from_secs(15),
+            look_every: Duration::from_secs(5),
             max_connections: 10_000,
             tls: None,
             http_workers: 2,

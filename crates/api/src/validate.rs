@@ -47,7 +47,13 @@ pub(crate) fn validate(asked: CreateTask, rules: &Rules<'_>) -> Result<NewTask, 
         }
     };
     let payload = asked.payload;
-    judge_payload(&mut faults, payload.as_ref(), rules);
+    judge_json(
+        &mut faults,
+        "payload",
+        payload.as_ref(),
+        kind,
+        rules.settings,
+    );
     let endpoints = asked
         .endpoints
         .map(|list| names(&mut faults, list, rules.settings.max_endpoints));
@@ -110,20 +116,27 @@ pub(crate) fn validate(asked: CreateTask, rules: &Rules<'_>) -> Result<NewTask, 
     })
 }
 
-fn judge_payload(faults: &mut Faults, payload: Option<&Bytes>, rules: &Rules<'_>) {
-    let limit = rules.settings.max_payload_bytes;
+/// Judges a client's JSON by the limits and the schema of its task type.
+pub(crate) fn judge_json(
+    faults: &mut Faults,
+    field: &str,
+    payload: Option<&Bytes>,
+    kind: &TaskTypeSettings,
+    settings: &ApiSettings,
+) {
+    let limit = settings.max_payload_bytes;
     let length = payload.map_or(0, Bytes::len);
     if length > limit {
         let message = format!("{length} bytes are too many");
-        let fault = Fault::new(FaultCode::PayloadTooLarge, "payload", message);
+        let fault = Fault::new(FaultCode::PayloadTooLarge, field, message);
         faults.push(fault.allow(format!("at most {limit} bytes")));
-    } else if let Some(schema) = &rules.task_type.schema
+    } else if let Some(schema) = &kind.schema
         && let Err(broken) = schema.check(payload.map(|bytes| &bytes[..]))
     {
         for fault in broken {
             // The library quotes the faulty value, which may be long.
             let message: String = fault.message.chars().take(300).collect();
-            faults.push(Fault::new(FaultCode::PayloadSchema, "payload", message).at(fault.pointer));
+            faults.push(Fault::new(FaultCode::PayloadSchema, field, message).at(fault.pointer));
         }
     }
 }

@@ -53,6 +53,18 @@ impl Names {
         self.under("presence")
     }
 
+    /// The fanout exchange of what API processes tell each other.
+    #[must_use]
+    pub fn events(&self) -> String {
+        self.under("events")
+    }
+
+    /// The queue of one consumer of them. No inbox is called so: there is no second dot.
+    #[must_use]
+    pub fn events_queue(&self, consumer: &str) -> String {
+        format!("{}-{consumer}", self.events())
+    }
+
     /// The dead-letter exchange, and its only queue.
     #[must_use]
     pub fn dead(&self) -> String {
@@ -71,13 +83,14 @@ impl Names {
         format!("{task_type}.{endpoint}")
     }
 
-    /// The queue that the port calls so.
+    /// The queue that the port calls so; for events what the names of its queues begin with.
     #[must_use]
     pub fn queue(&self, queue: &Queue) -> String {
         match queue {
             Queue::Inbox(task_type, endpoint) => self.inbox_queue(task_type, endpoint),
             Queue::Reports => self.reports(),
             Queue::Presence => self.presence(),
+            Queue::Events => self.events(),
             Queue::Dead => self.dead(),
         }
     }

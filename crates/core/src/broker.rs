@@ -41,6 +41,8 @@ pub enum Address {
     Reports(TaskType, EndpointName),
     /// To the recorder, as this worker, without durability: heartbeats.
     Presence(TaskType, EndpointName),
+    /// To every API process that consumes [`Queue::Events`] now, without durability.
+    Events,
 }
 
 /// How many bytes of endpoint names one message can be addressed with.
@@ -77,6 +79,9 @@ pub enum Queue {
     Reports,
     /// The workers' heartbeats. Several consumers share it.
     Presence,
+    /// What API processes tell each other. Each consumer gets everything that comes while it runs: its
+    /// queue is its own, bounded, and goes with it.
+    Events,
     /// What nobody could read.
     Dead,
 }

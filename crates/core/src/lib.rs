@@ -15,6 +15,7 @@
 //! * [`fence`]: which reports are believed, a pure function
 //! * [`retry`]: whether a failed attempt is followed by another one, a pure function
 //! * [`missing`]: why an answer is missing, a pure function
+//! * [`jobs`]: private requests of clients to the server of a datasource, and their port
 //! * [`handler`]: the trait that performs tasks
 //! * [`callback`], [`public`]: which URLs may be called when something completes, and which addresses
 //! * [`notice`]: completions that are to be told to such a URL, and the port of their table
@@ -35,6 +36,7 @@ pub mod fence;
 pub mod handler;
 pub mod harmless;
 pub mod id;
+pub mod jobs;
 pub mod missing;
 pub mod name;
 pub mod notice;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::accounts::Accounts;
+use crate::jobs::Jobs;
 use crate::notice::Notices;
 use crate::store::Store;
 
@@ -14,6 +15,8 @@ pub struct Ports {
     pub store: Arc<dyn Store>,
     /// Users, tokens, audit.
     pub accounts: Arc<dyn Accounts>,
+    /// Jobs and their logs.
+    pub jobs: Arc<dyn Jobs>,
     /// Completions that are to be told.
     pub notices: Arc<dyn Notices>,
 }

@@ -35,6 +35,7 @@ mod sqlite;
 use std::sync::Arc;
 
 use tasker_core::accounts::Accounts;
+use tasker_core::jobs::Jobs;
 use tasker_core::notice::Notices;
 use tasker_core::store::{Ports, Store};
 
@@ -65,10 +66,11 @@ pub fn open(url: &str, options: &StoreOptions) -> Result<Ports, OpenError> {
 }
 
 /// One ledger, by each of its ports.
-fn ports<L: Store + Accounts + Notices>(ledger: L) -> Ports {
+fn ports<L: Store + Accounts + Jobs + Notices>(ledger: L) -> Ports {
     let ledger = Arc::new(ledger);
     Ports {
         accounts: ledger.clone(),
+        jobs: ledger.clone(),
         notices: ledger.clone(),
         store: ledger,
     }

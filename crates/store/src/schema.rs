@@ -143,3 +143,53 @@ diesel::table! {
 
 diesel::joinable!(tokens -> users (user_name));
 diesel::allow_tables_to_appear_in_same_query!(tokens, users);
+
+diesel::table! {
+    job_sources (datasource) {
+        datasource -> Text,
+        requests -> BigInt,
+        changes -> BigInt,
+        last_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    jobs (datasource, job) {
+        datasource -> Text,
+        job -> Text,
+        client -> Text,
+        status -> SmallInt,
+        request -> Nullable<Binary>,
+        response -> Nullable<Binary>,
+        error -> Nullable<Text>,
+        changed -> Integer,
+        created_at -> Timestamp,
+        cancel_requested_at -> Nullable<Timestamp>,
+        final_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    job_requests (datasource, sequence) {
+        datasource -> Text,
+        sequence -> BigInt,
+        at -> Timestamp,
+        job -> Text,
+        client -> Text,
+        is_cancel -> Bool,
+        bytes -> BigInt,
+    }
+}
+
+diesel::table! {
+    job_changes (datasource, sequence) {
+        datasource -> Text,
+        sequence -> BigInt,
+        at -> Timestamp,
+        job -> Text,
+        client -> Text,
+        status -> SmallInt,
+        error -> Nullable<Text>,
+        bytes -> BigInt,
+    }
+}

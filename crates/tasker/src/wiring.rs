@@ -24,8 +24,8 @@ use tasker_worker::external::load_handlers;
 use tasker_worker::stub::StubHandler;
 
 use crate::config::{
-    ApiConfig, ApiTls, Auth, Config, Credentials, DbConfig, MessageQueue, QueueType, Unlisted,
-    WebhookConfig, WorkerConfig,
+    ApiConfig, ApiTls, Auth, Config, Credentials, DbConfig, Kind, MessageQueue, QueueType,
+    Unlisted, WebhookConfig, WorkerConfig,
 };
 use crate::exit::Failure;
 
@@ -181,6 +181,10 @@ pub fn api_settings(config: &Config) -> Result<ApiSettings, Failure> {
             .map(PayloadSchema::compile)
             .transpose();
         task_types.push(TaskTypeSettings {
+            kind: match task_type.kind {
+                Kind::Task => tasker_api::Kind::Task,
+                Kind::Job => tasker_api::Kind::Job,
+            },
             run_policy: task_type.run_policy,
             retry: task_type.retry,
             timeout_s: task_type.timeout_s,

@@ -156,7 +156,9 @@ fn init_makes_everything_and_is_harmless_to_repeat() {
         assert!(queues.contains(&format!("{p}.{shared}")), "{queues:?}");
     }
     let exchanges = site.names("exchanges");
-    for exchange in ["worker", "backup", "inbox", "reports", "presence", "dead"] {
+    for exchange in [
+        "worker", "backup", "inbox", "reports", "presence", "events", "dead",
+    ] {
         assert!(
             exchanges.contains(&format!("{p}.{exchange}")),
             "{exchanges:?}"

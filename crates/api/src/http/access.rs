@@ -43,12 +43,33 @@ pub(super) const ROUTES: &[(Method, &str, Need)] = &[
     (Method::GET, "/{task_type}/{identifier}/responses", Need::Right(Right::Read)),
     (Method::POST, "/{task_type}/{identifier}/cancel", Need::Right(Right::Submit)),
     (Method::POST, "/{task_type}/{identifier}/retry", Need::Right(Right::Submit)),
+    (Method::POST, "/{datasource}/job/", Need::Right(Right::Submit)),
+    (Method::GET, "/{datasource}/job/{job}/", Need::Right(Right::Read)),
+    (Method::POST, "/{datasource}/job/{job}/cancel", Need::Right(Right::Submit)),
+    (Method::GET, "/sub/{datasource}/job", Need::Right(Right::Read)),
+    (Method::POST, "/sub/{datasource}/job", Need::Right(Right::Read)),
+    (Method::GET, "/sub/{datasource}/jobs", Need::Right(Right::Serve)),
+    (Method::POST, "/sub/{datasource}/jobs", Need::Right(Right::Serve)),
+    (Method::GET, "/jobs/{datasource}/latest", Need::Right(Right::Serve)),
+    (Method::GET, "/jobs/{datasource}/since/{time}", Need::Right(Right::Serve)),
+    (Method::POST, "/jobs/{datasource}/job/{job}/", Need::Right(Right::Serve)),
+];
+
+/// Where a task named `job` has its paths; the patterns are those of jobs, which come first.
+const OF_A_TASK_NAMED_JOB: &[(Method, &str, Need)] = &[
+    (Method::GET, "/{datasource}/job/", Need::Right(Right::Read)),
+    (
+        Method::POST,
+        "/{datasource}/job/{job}/",
+        Need::Right(Right::Submit),
+    ),
 ];
 
 /// What a method of a path needs. That a path or a method does not exist is told to accounts only.
 fn need(method: &Method, pattern: Option<&str>) -> Need {
     let found = ROUTES
         .iter()
+        .chain(OF_A_TASK_NAMED_JOB)
         .find(|(m, p, _)| m == method && Some(*p) == pattern);
     found.map_or(Need::Account, |(_, _, need)| *need)
 }

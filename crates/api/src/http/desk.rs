@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
+use tasker_core::jobs::Jobs;
 use tasker_core::notice::Notices;
 use tasker_core::store::{Store, StoreError};
 use tasker_core::task::Task;
@@ -20,15 +21,17 @@ use crate::courier::Courier;
 use crate::fault::Faults;
 use crate::fleet::Fleet;
 use crate::metrics::Metrics;
+use crate::news::News;
 use crate::outage::Outage;
 use crate::relay::RelayDesk;
-use crate::settings::{ApiSettings, TaskTypeSettings};
+use crate::settings::{ApiSettings, Kind, TaskTypeSettings};
 use crate::validate::name;
 
 /// What every request handler shares.
 pub(crate) struct Desk {
     pub(crate) settings: Arc<ApiSettings>,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) jobs: Arc<dyn Jobs>,
     /// Who finds out who somebody is; `None`: nobody is asked.
     pub(crate) doorkeeper: Option<Doorkeeper>,
     pub(crate) notices: Arc<dyn Notices>,
@@ -43,6 +46,9 @@ pub(crate) struct Desk {
     pub(crate) owner: ProcessId,
     /// The process stops; long-polls end.
     pub(crate) stopping: CancellationToken,
+    /// Who waits for changes of jobs.
+    pub(crate) news: Arc<News>,
+    pub(crate) subscribers: Arc<Semaphore>,
     /// KiB of request bodies that may be in memory.
     pub(crate) body_memory: Arc<Semaphore>,
     pub(crate) long_polls: Arc<Semaphore>,
@@ -90,7 +96,9 @@ impl Desk {
     ) -> Result<&TaskTypeSettings, Problem> {
         let text = req.match_info().query("task_type");
         let found = self.settings.task_type(text);
-        let granted = found.filter(|task_type| caller.may_touch(&task_type.name));
+        let granted = found
+            .filter(|task_type| task_type.kind == Kind::Task)
+            .filter(|task_type| caller.may_touch(&task_type.name));
         granted.ok_or_else(|| {
             // What is not a task type's name is not repeated to the client.
             let known = tasker_core::TaskType::parse(text).is_ok();

@@ -6,6 +6,7 @@ mod caller;
 mod change;
 mod create;
 mod desk;
+mod jobs;
 mod openapi;
 mod origin;
 mod problem;
@@ -29,6 +30,7 @@ use socket2::SockRef;
 use unread::Keeping;
 
 use crate::metrics::count;
+use crate::settings::ApiSettings;
 
 /// How long a client may take for the handshake of TLS, and then for the head of its request.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
@@ -44,6 +46,7 @@ pub(crate) fn server(listener: TcpListener, desk: web::Data<Desk>) -> std::io::R
     socket.listen(BACKLOG)?;
     // Every connection inherits it. actix-web would wait for a client that reads nothing for ever.
     socket.set_tcp_user_timeout(Some(settings.body_timeout))?;
+    let known = std::sync::Arc::clone(&settings);
     let app = move || {
         App::new()
             .app_data(desk.clone())
@@ -51,7 +54,7 @@ pub(crate) fn server(listener: TcpListener, desk: web::Data<Desk>) -> std::io::R
             .wrap(from_fn(origin::guard))
             .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
             .wrap(from_fn(observe))
-            .configure(routes)
+            .configure(|config| routes(config, &known))
     };
     let server = HttpServer::new(app)
         .workers(settings.http_workers)
@@ -68,8 +71,9 @@ pub(crate) fn server(listener: TcpListener, desk: web::Data<Desk>) -> std::io::R
 }
 
 /// Every path. A method that is not listed is answered 405 with those that are.
-fn routes(config: &mut web::ServiceConfig) {
+fn routes(config: &mut web::ServiceConfig, settings: &std::sync::Arc<ApiSettings>) {
     let get = web::get;
+    jobs::routes(config, settings);
     config
         .service(only_get("/healthz").route(get().to(service::healthz)))
         .service(only_get("/readyz").route(get().to(service::readyz)))

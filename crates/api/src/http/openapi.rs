@@ -12,7 +12,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa::{Modify, OpenApi};
 
 use super::access::{Need, ROUTES};
-use super::{change, create, problem, read, service};
+use super::{change, create, jobs, problem, read, service};
 
 /// The problems that a route answers with. Those that every path has (405 for a method that is not
 /// described here, 404 for a path that is not) are not repeated.
@@ -45,6 +45,52 @@ const PROBLEMS: &[(&str, Method, &[u16])] = &[
     ),
     ("/endpoints", Method::GET, &[400, 500, 503]),
     ("/readyz", Method::GET, &[503]),
+    (
+        "/{datasource}/job/",
+        Method::POST,
+        &[400, 403, 404, 408, 409, 413, 415, 422, 500, 503],
+    ),
+    (
+        "/{datasource}/job/{job}/",
+        Method::GET,
+        &[400, 404, 500, 503],
+    ),
+    (
+        "/{datasource}/job/{job}/cancel",
+        Method::POST,
+        &[400, 403, 404, 408, 413, 415, 500, 503],
+    ),
+    (
+        "/sub/{datasource}/job",
+        Method::POST,
+        &[400, 403, 404, 408, 413, 415, 500, 503],
+    ),
+    (
+        "/sub/{datasource}/job",
+        Method::GET,
+        &[400, 403, 404, 500, 503],
+    ),
+    (
+        "/sub/{datasource}/jobs",
+        Method::POST,
+        &[400, 403, 404, 408, 413, 415, 500, 503],
+    ),
+    ("/sub/{datasource}/jobs", Method::GET, &[400, 404, 500, 503]),
+    (
+        "/jobs/{datasource}/latest",
+        Method::GET,
+        &[400, 404, 500, 503],
+    ),
+    (
+        "/jobs/{datasource}/since/{time}",
+        Method::GET,
+        &[400, 404, 500, 503],
+    ),
+    (
+        "/jobs/{datasource}/job/{job}/",
+        Method::POST,
+        &[400, 403, 404, 408, 409, 413, 415, 422, 500, 503],
+    ),
 ];
 
 #[derive(OpenApi)]
@@ -60,6 +106,7 @@ const PROBLEMS: &[(&str, Method, &[u16])] = &[
     ),
     tags(
         (name = "tasks", description = "Tasks and their responses"),
+        (name = "jobs", description = "Jobs: clients ask the server of a datasource"),
         (name = "service", description = "The service itself")
     ),
     paths(
@@ -69,6 +116,16 @@ const PROBLEMS: &[(&str, Method, &[u16])] = &[
         read::responses,
         change::cancel,
         change::retry,
+        jobs::ask::submit,
+        jobs::ask::poll,
+        jobs::ask::cancel,
+        jobs::subscribe::changes,
+        jobs::subscribe::changes_by_get,
+        jobs::subscribe::requests,
+        jobs::subscribe::requests_by_get,
+        jobs::serve::update,
+        jobs::serve::latest,
+        jobs::serve::since,
         service::endpoints,
         service::healthz,
         service::readyz,
@@ -185,7 +242,9 @@ const fn meaning(status: u16) -> &'static str {
         400 => "It cannot be read: JSON, unknown fields or parameters, wrong types, bad names",
         401 => "Who sends it is not known, see `WWW-Authenticate`",
         403 => "The account may not do it, or a browser sent it for a page of another origin",
-        404 => "The task type is not configured, or there is no such task",
+        404 => {
+            "The task type or datasource is not configured, or there is no such task, job or request"
+        }
         408 => "The body took too long",
         409 => "It contradicts what is stored",
         413 => "The body or the payload is too large",

@@ -101,6 +101,7 @@ pub(crate) async fn readyz(desk: web::Data<Desk>) -> Result<HttpResponse, Proble
 pub(crate) async fn metrics(desk: web::Data<Desk>) -> HttpResponse {
     desk.metrics.accept_depth.set(desk.intake.depth() as i64);
     desk.metrics.long_polls.set(desk.board.len() as i64);
+    desk.metrics.subscribers.set(desk.news.len() as i64);
     HttpResponse::Ok()
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
         .body(desk.metrics.text())

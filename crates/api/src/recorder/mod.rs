@@ -218,6 +218,7 @@ const fn label(queue: &Queue) -> &'static str {
     match queue {
         Queue::Reports => "reports",
         Queue::Presence => "presence",
+        Queue::Events => "events",
         Queue::Dead => "dead",
         Queue::Inbox(..) => "inbox",
     }

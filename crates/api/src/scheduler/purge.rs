@@ -46,7 +46,7 @@ impl Scheduler {
         if purged > 0 {
             tracing::info!(tasks = purged, "old tasks were purged");
         }
-        Ok(())
+        self.forget_jobs(retention.settled_for, stop).await
     }
 
     /// Removes what is left of purged tasks.
@@ -64,7 +64,7 @@ impl Scheduler {
 }
 
 /// Pauses in proportion to what was done.
-async fn rest(began: Instant, stop: &CancellationToken) {
+pub(super) async fn rest(began: Instant, stop: &CancellationToken) {
     let pause = tokio::time::sleep(pause_after(began.elapsed()));
     stop.run_until_cancelled(pause).await;
 }

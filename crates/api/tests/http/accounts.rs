@@ -16,10 +16,10 @@ use tasker_store::StoreOptions;
 use crate::app::{App, Reply, settings};
 
 /// An API that asks everybody who they are.
-struct Guarded(App);
+pub(crate) struct Guarded(pub(crate) App);
 
 impl Guarded {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self(App::with(
             ApiSettings {
                 auth: Auth::Required,
@@ -65,16 +65,16 @@ impl Guarded {
     }
 
     /// A user with a token.
-    fn holder(&self, name: &str, role: Role, grants: Grants) -> String {
+    pub(crate) fn holder(&self, name: &str, role: Role, grants: Grants) -> String {
         self.user(name, role, grants, None);
         self.token(name, Grants::default(), None).1
     }
 
-    fn post(&self, path: &str, who: &str, body: &str) -> Reply {
+    pub(crate) fn post(&self, path: &str, who: &str, body: &str) -> Reply {
         self.0.ask("POST", path, Some(who), body)
     }
 
-    fn get(&self, path: &str, who: &str) -> Reply {
+    pub(crate) fn get(&self, path: &str, who: &str) -> Reply {
         self.0.ask("GET", path, Some(who), "")
     }
 
@@ -102,7 +102,11 @@ fn operations() -> Vec<(String, String)> {
     for (path, item) in described["paths"].as_object().unwrap() {
         let path = path
             .replace("{task_type}", "worker")
-            .replace("{identifier}", "a");
+            .replace("{identifier}", "a")
+            // None that would answer without an end.
+            .replace("{datasource}", "nowhere")
+            .replace("{job}", "a")
+            .replace("{time}", "0");
         for method in item.as_object().unwrap().keys() {
             operations.push((method.to_uppercase(), path.clone()));
         }
@@ -171,13 +175,18 @@ fn roles_reach_what_they_are_for() {
         let who = app.holder(role.as_str(), *role, Grants::default());
         for (method, path) in operations() {
             let reply = app.0.ask(&method, &path, Some(&who), "");
-            let is_task = path.starts_with("/worker");
+            let is_serving = path.starts_with("/jobs") || path.ends_with("/jobs");
+            let is_watching = path == "/sub/nowhere/job";
+            let is_own = path.starts_with("/worker") || path.starts_with("/nowhere") || is_watching;
             let expected = match (role, &*method) {
                 _ if OPEN.contains(&&*path) || path == "/openapi.json" => true,
-                (Role::Admin | Role::Operator, _) => true,
-                (Role::Client, _) => is_task,
-                (Role::Viewer, method) => method == "GET",
-                (Role::Server | Role::Worker, _) => false,
+                (Role::Admin, _) => true,
+                (Role::Server, _) => is_serving,
+                _ if is_serving => false,
+                (Role::Operator, _) => true,
+                (Role::Client, _) => is_own,
+                (Role::Viewer, method) => method == "GET" || is_watching,
+                (Role::Worker, _) => false,
             };
             assert_eq!(
                 reply.status != 403,

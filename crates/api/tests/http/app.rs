@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tasker_api::{
-    ApiSettings, Auth, Drained, SchedulerSettings, TaskTypeSettings, Unlisted, serve,
+    ApiSettings, Auth, Drained, Kind, SchedulerSettings, TaskTypeSettings, Unlisted, serve,
 };
 use tasker_broker::local::LocalBroker;
 use tasker_core::account::ClientScope;
@@ -85,7 +85,7 @@ impl Reply {
 }
 
 /// The task types of the tests: `worker` as it comes, `all` where everybody performs, `strict` with
-/// a schema and known endpoints only.
+/// a schema and known endpoints only; the datasources `ds`, and `typed` with a schema.
 pub(crate) fn settings() -> ApiSettings {
     let kind = |name| TaskTypeSettings::new(TaskType::parse(name).unwrap());
     let schema = serde_json::json!({
@@ -99,6 +99,15 @@ pub(crate) fn settings() -> ApiSettings {
             TaskTypeSettings {
                 unlisted: Unlisted::Perform,
                 ..kind("all")
+            },
+            TaskTypeSettings {
+                kind: Kind::Job,
+                ..kind("ds")
+            },
+            TaskTypeSettings {
+                kind: Kind::Job,
+                schema: Some(PayloadSchema::compile(&schema).unwrap()),
+                ..kind("typed")
             },
             TaskTypeSettings {
                 known_endpoints_only: true,
@@ -164,8 +173,8 @@ impl App {
         let settings = ApiSettings { timing, ..settings };
         let serving = {
             let (store, broker, stop) = (store.clone(), wrap(broker.clone()), stop.clone());
+            let ports = Ports { store, ..ports };
             rt.spawn(async move {
-                let ports = Ports { store, ..ports };
                 serve(listener, settings, ports, broker, stop)
                     .await
                     .unwrap()

@@ -5,12 +5,15 @@
 mod accounts;
 mod app;
 mod bad_input;
+mod bad_jobs;
 mod bad_request;
 mod callbacks;
 mod changes;
 mod cross_origin;
 mod faulty;
 mod idempotency;
+mod jobs;
+mod jobs_of_clients;
 mod line;
 mod log;
 mod purging;

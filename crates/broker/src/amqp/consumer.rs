@@ -6,13 +6,21 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use lapin::Channel;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions};
-use lapin::types::FieldTable;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions, QueueBindOptions,
+    QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
 use tasker_core::broker::{BrokerError, Consumer, Delivery};
+use uuid::Uuid;
 
 use super::connect::Live;
 use super::error::{is_not_found, meaning, short, within};
 use super::settings::Timeouts;
+use crate::Names;
+
+/// What one consumer of events may leave in its queue; the oldest go first.
+const MAX_EVENTS: i32 = 10_000;
 
 pub(super) struct AmqpConsumer {
     live: Arc<Live>,
@@ -32,6 +40,53 @@ pub(super) async fn consume(
     timeouts: Timeouts,
 ) -> Result<AmqpConsumer, BrokerError> {
     let channel = live.open_channel().await?;
+    consume_on(live, channel, queue, prefetch, timeouts).await
+}
+
+/// Starts a consumer of events on a new channel, with a queue of its own. The broker deletes it when
+/// the consumer ends; what is told to nobody is not missed.
+pub(super) async fn consume_events(
+    live: Arc<Live>,
+    names: &Names,
+    prefetch: u16,
+    timeouts: Timeouts,
+) -> Result<AmqpConsumer, BrokerError> {
+    let channel = live.open_channel().await?;
+    let queue = names.events_queue(&Uuid::now_v7().simple().to_string());
+    let options = QueueDeclareOptions {
+        exclusive: true,
+        auto_delete: true,
+        ..QueueDeclareOptions::default()
+    };
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(MAX_EVENTS));
+    let name = short(queue.clone())?;
+    let declaring = channel.queue_declare(name.clone(), options, arguments);
+    live.checked(within(timeouts.operation, declaring).await)?;
+    let binding = channel.queue_bind(
+        name,
+        short(names.events())?,
+        short(String::new())?,
+        QueueBindOptions::default(),
+        FieldTable::default(),
+    );
+    match tokio::time::timeout(timeouts.operation, binding).await {
+        Ok(Ok(())) => {}
+        // The exchange is not declared yet.
+        Ok(Err(error)) if is_not_found(&error) => return Err(BrokerError::NoQueue(names.events())),
+        Ok(Err(error)) => return Err(meaning(&error)),
+        Err(_) => return live.checked(Err(BrokerError::TimedOut(timeouts.operation))),
+    }
+    consume_on(live, channel, queue, prefetch, timeouts).await
+}
+
+async fn consume_on(
+    live: Arc<Live>,
+    channel: Channel,
+    queue: String,
+    prefetch: u16,
+    timeouts: Timeouts,
+) -> Result<AmqpConsumer, BrokerError> {
     // To AMQP, no prefetch is an unbounded one.
     let qos = channel.basic_qos(prefetch.max(1), BasicQosOptions::default());
     live.checked(within(timeouts.operation, qos).await)?;

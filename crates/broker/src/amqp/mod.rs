@@ -147,8 +147,12 @@ impl Broker for AmqpBroker {
         prefetch: u16,
     ) -> Result<Box<dyn Consumer>, BrokerError> {
         let live = self.consuming.live().await?;
-        let queue = self.names().queue(queue);
-        let consumer = consumer::consume(live, queue, prefetch, self.settings.timeouts).await?;
+        let timeouts = self.settings.timeouts;
+        let consumer = if *queue == Queue::Events {
+            consumer::consume_events(live, self.names(), prefetch, timeouts).await?
+        } else {
+            consumer::consume(live, self.names().queue(queue), prefetch, timeouts).await?
+        };
         Ok(Box::new(consumer))
     }
 

@@ -71,6 +71,7 @@ pub(super) fn outgoing(
             names.key(&task_type, &endpoint),
             TRANSIENT,
         ),
+        Address::Events => single(names.events(), String::new(), TRANSIENT),
         Address::Inboxes(task_type, endpoints) => {
             let room = (frame_max as usize).saturating_sub(RESERVED_BYTES);
             let exchange = short(names.inbox_exchange())?;

@@ -47,6 +47,9 @@ impl Topology {
         drawing
             .exchange(names.inbox_exchange(), ExchangeKind::Topic)
             .await?;
+        drawing
+            .exchange(names.events(), ExchangeKind::Fanout)
+            .await?;
         for (name, kind, key, single_active_consumer) in [
             (names.reports(), ExchangeKind::Topic, "#", true),
             (names.presence(), ExchangeKind::Topic, "#", false),

@@ -13,15 +13,24 @@ pub(super) struct LocalConsumer {
     queue: String,
     id: u64,
     changed: Arc<Notify>,
+    /// The queue is this consumer's and goes with it.
+    is_own: bool,
 }
 
 impl LocalConsumer {
-    pub(super) fn new(shared: Arc<Shared>, queue: String, id: u64, changed: Arc<Notify>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        queue: String,
+        id: u64,
+        changed: Arc<Notify>,
+        is_own: bool,
+    ) -> Self {
         Self {
             shared,
             queue,
             id,
             changed,
+            is_own,
         }
     }
 
@@ -74,7 +83,9 @@ impl Consumer for LocalConsumer {
 impl Drop for LocalConsumer {
     fn drop(&mut self) {
         let mut state = self.shared.state();
-        if let Some(queue) = state.queues.get_mut(&self.queue) {
+        if self.is_own {
+            state.queues.remove(&self.queue);
+        } else if let Some(queue) = state.queues.get_mut(&self.queue) {
             queue.remove_consumer(self.id);
         }
     }

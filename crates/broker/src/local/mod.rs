@@ -144,6 +144,11 @@ impl LocalBroker {
                 let key = names.key(task_type, endpoint);
                 (names.reports(), key, vec![names.reports()])
             }
+            Address::Events => {
+                let prefix = names.events_queue("");
+                let queues = state.queues.keys().filter(|name| name.starts_with(&prefix));
+                (names.events(), String::new(), queues.cloned().collect())
+            }
             Address::Presence(task_type, endpoint) => {
                 let key = names.key(task_type, endpoint);
                 (names.presence(), key, vec![names.presence()])
@@ -177,6 +182,7 @@ impl Broker for LocalBroker {
             names.inbox_exchange(),
             names.reports(),
             names.presence(),
+            names.events(),
             names.dead(),
         ]);
         state.make(names.reports(), true, WhenFull::Refuse);
@@ -215,17 +221,30 @@ impl Broker for LocalBroker {
         queue: &Queue,
         prefetch: u16,
     ) -> Result<Box<dyn Consumer>, BrokerError> {
-        let name = self.shared.names.queue(queue);
+        let names = &self.shared.names;
         let mut state = self.shared.state();
         state.check_up()?;
         state.last_consumer += 1;
         let id = state.last_consumer;
+        let is_own = *queue == Queue::Events;
+        let name = if is_own {
+            if !state.exchanges.contains(&names.events()) {
+                return Err(BrokerError::NoQueue(names.events()));
+            }
+            let name = names.events_queue(&id.to_string());
+            state.make(name.clone(), false, WhenFull::DropOldest);
+            name
+        } else {
+            names.queue(queue)
+        };
         let Some(queue) = state.queues.get_mut(&name) else {
             return Err(BrokerError::NoQueue(name));
         };
         let changed: Arc<Notify> = queue.add_consumer(id, prefetch);
         let shared = self.shared.clone();
-        Ok(Box::new(LocalConsumer::new(shared, name, id, changed)))
+        Ok(Box::new(LocalConsumer::new(
+            shared, name, id, changed, is_own,
+        )))
     }
 
     fn is_up(&self) -> bool {

@@ -5,6 +5,7 @@
 //! Readers ignore unknown fields and refuse an unknown `v`.
 
 mod envelope;
+mod event;
 mod refused;
 mod report;
 
@@ -12,6 +13,7 @@ pub use envelope::{
     BadEntry, Cancel, CancelEntry, Entry, EntryRef, Envelope, Had, MAX_ENVELOPE_BYTES, Welcome,
     WireTask,
 };
+pub use event::{Event, MAX_EVENT_MARKS};
 pub use refused::{RefusalReason, Refused};
 pub use report::{Hello, MAX_ERRMSG_BYTES, MAX_REPLY_BYTES, MAX_REPORT_BYTES, Report, ReportBatch};
 

@@ -1,7 +1,8 @@
 //! The operations of the ledger. Compiled twice: `super` is the database that they run on, with
 //! its `Conn`, its `now`, `begin`, `insert_…` and its `lock!` macros.
 //!
-//! Locks are always taken in the same order: the endpoint's row, tasks by id, then responses. Every
+//! Locks are always taken in the same order: the datasource's row with its jobs, the endpoint's row, tasks
+//! by id, then responses. Every
 //! operation that moves a task or one of its responses holds the task's lock.
 
 mod accounts;
@@ -11,6 +12,7 @@ mod create;
 mod deadlines;
 mod door;
 mod hello;
+mod jobs;
 mod locked;
 mod lost;
 mod notices;

@@ -1,11 +1,13 @@
 //! Rows of the tables, and their way to and from the words of `core`. No row leaves this crate.
 
 mod account;
+mod job;
 mod notice;
 mod response;
 mod task;
 
 pub(crate) use account::{AuditRow, NewAuditRow, TokenRow, UserRow, grants};
+pub(crate) use job::{ChangeRow, JobRow, RequestRow, SourceRow};
 pub(crate) use notice::{ErrandRow, NewNoticeRow, NoticeRow};
 pub(crate) use response::{EndpointRow, ResponseBody, ResponseRow};
 pub(crate) use task::{Due, HeadRow, NewTaskRow, StoredRow, TaskChange};

@@ -2,6 +2,7 @@
 
 mod distance;
 mod faults;
+mod jobs;
 mod locks;
 mod prepare;
 mod server;

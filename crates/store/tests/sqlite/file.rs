@@ -37,15 +37,21 @@ pub(crate) async fn fresh() -> Box<File> {
     file
 }
 
+/// The machine that runs the tests may be busy with other things.
+pub(crate) fn unhurried() -> StoreOptions {
+    StoreOptions {
+        pool_wait: Duration::from_secs(60),
+        statement_timeout: Duration::from_secs(60),
+        ..StoreOptions::default()
+    }
+}
+
 impl File {
     fn open_with(&self, timing: Timing, clock: Clock) -> Ports {
         let options = StoreOptions {
             timing,
             clock,
-            // The machine that runs the tests may be busy with other things.
-            pool_wait: Duration::from_secs(60),
-            statement_timeout: Duration::from_secs(60),
-            ..StoreOptions::default()
+            ..unhurried()
         };
         tasker_store::open(&self.url(), &options).expect("opened")
     }

@@ -200,6 +200,7 @@ pub(super) struct TaskTypeList(pub(super) Vec<TaskTypeEntry>);
 #[serde(deny_unknown_fields)]
 pub(super) struct TaskTypeEntry {
     pub(super) name: TaskType,
+    pub(super) kind: Text,
     pub(super) run_policy: Text,
     pub(super) max_attempts: Number,
     pub(super) retry_backoff_s: Number,
@@ -257,6 +258,7 @@ impl<'de> Visitor<'de> for Item<'_> {
             TaskType::parse(text).map_err(|e| E::custom(format_args!("task type {text:?} {e}")))?;
         self.first(TaskTypeEntry {
             name,
+            kind: None,
             run_policy: None,
             max_attempts: None,
             retry_backoff_s: None,

@@ -25,8 +25,8 @@ pub use problem::{ConfigError, Problem};
 pub use secret::{DbUri, Secret};
 pub use source::DEFAULT;
 pub use types::{
-    ApiConfig, ApiTls, Auth, Config, Credentials, DbConfig, LogConfig, LogFormat, MessageQueue,
-    QueueType, RabbitmqConfig, TaskTypeConfig, Unlisted, WebhookConfig, WorkerConfig,
+    ApiConfig, ApiTls, Auth, Config, Credentials, DbConfig, Kind, LogConfig, LogFormat,
+    MessageQueue, QueueType, RabbitmqConfig, TaskTypeConfig, Unlisted, WebhookConfig, WorkerConfig,
 };
 
 use source::{DEFAULT_NAME, Source};

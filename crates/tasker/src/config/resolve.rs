@@ -15,7 +15,7 @@ use super::reader::Reader;
 use super::secret::DbUri;
 use super::source::Source;
 use super::types::{
-    ApiConfig, ApiTls, Auth, Config, DbConfig, LogConfig, LogFormat, MessageQueue, QueueType,
+    ApiConfig, ApiTls, Auth, Config, DbConfig, Kind, LogConfig, LogFormat, MessageQueue, QueueType,
     RabbitmqConfig, TaskTypeConfig, Unlisted, WorkerConfig,
 };
 use super::validate;
@@ -131,6 +131,11 @@ impl Reader<'_> {
         let max_timeout = or(&entry.max_timeout_s, MAX_RUN_TIMEOUT.max(timeout_s.into()));
         TaskTypeConfig {
             name: entry.name.clone(),
+            kind: self.optional_word(
+                &key("kind"),
+                &entry.kind,
+                &[("task", Kind::Task), ("job", Kind::Job)],
+            ),
             run_policy: self.optional_word(
                 &key("run_policy"),
                 &entry.run_policy,

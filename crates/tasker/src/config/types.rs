@@ -55,11 +55,22 @@ pub enum Unlisted {
     Perform,
 }
 
+/// What a task type is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Tasks for many endpoints.
+    Task,
+    /// A datasource: jobs for one server that speaks HTTP.
+    Job,
+}
+
 /// One of `task_types`.
 #[derive(Debug, Clone)]
 pub struct TaskTypeConfig {
     /// Its name.
     pub name: TaskType,
+    /// What it is.
+    pub kind: Kind,
     /// What happens to an interrupted run.
     pub run_policy: RunPolicy,
     /// `max_attempts`, `retry_backoff_s` and `retry_backoff_max_s`: how often a failure is tried again

@@ -71,6 +71,7 @@ impl<'a> Setup<'a> {
         }
         self.api
             .put_exchange(&self.names.inbox_exchange(), "topic")?;
+        self.api.put_exchange(&self.names.events(), "fanout")?;
         for (name, kind, key, single_active_consumer) in [
             (self.names.reports(), "topic", "#", true),
             (self.names.presence(), "topic", "#", false),

@@ -46,6 +46,8 @@ task_types:
     max_attempts: 3
     retry_backoff_s: 1
     retry_backoff_max_s: 2
+  - name: ds
+    kind: job
 api:
   auth: none
   port: 0

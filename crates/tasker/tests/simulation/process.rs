@@ -51,20 +51,15 @@ impl Api {
             far: books.clone(),
             cut: cut.clone(),
         });
+        let ports = Ports {
+            store,
+            ..books.ports.clone()
+        };
         let broker: Arc<dyn Broker> = Arc::new(Line {
             far: Arc::clone(office),
             cut: cut.clone(),
         });
-        let serve = tasker_api::serve(
-            listener,
-            settings(),
-            Ports {
-                store,
-                ..books.ports.clone()
-            },
-            broker,
-            stop.clone(),
-        );
+        let serve = tasker_api::serve(listener, settings(), ports, broker, stop.clone());
         let serving = tokio::spawn(async move {
             serve.await.unwrap();
         });

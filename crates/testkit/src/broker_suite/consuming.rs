@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tasker_core::broker::{Address, Broker, Queue};
+use tasker_core::broker::{Address, Broker, Confirmed, Queue};
 use tokio::time::timeout;
 
 use super::{
@@ -157,6 +157,45 @@ pub async fn consumers_of_presence_share_them(broker: &dyn Broker) {
     all.extend(bodies(&take(&mut *second, 3).await));
     let all: BTreeSet<_> = all.into_iter().collect();
     assert_eq!(all, numbers(0..6).into_iter().collect());
+}
+
+/// API processes tell each other; each hears everything.
+pub async fn every_consumer_of_events_gets_them(broker: &dyn Broker) {
+    open(broker, &["a"]).await;
+    assert_eq!(
+        publish(broker, Address::Events, "nobody").await,
+        Confirmed::Unroutable
+    );
+    let mut first = consume(broker, &Queue::Events, 3).await;
+    let mut second = consume(broker, &Queue::Events, 100).await;
+    for n in 0..6 {
+        let told = publish(broker, Address::Events, &n.to_string()).await;
+        assert_eq!(told, Confirmed::Routed);
+    }
+    assert_eq!(bodies(&take(&mut *second, 6).await), numbers(0..6));
+    let taken = take(&mut *first, 3).await;
+    first.ack_through(taken[2].tag).await.expect("ack");
+    let mut all = bodies(&taken);
+    all.extend(bodies(&take(&mut *first, 3).await));
+    assert_eq!(all, numbers(0..6));
+    // They are no tasks.
+    assert!(drain(broker, &inbox("a")).await.is_empty());
+}
+
+/// Nothing waits for who is not there.
+pub async fn events_go_with_their_consumer(broker: &dyn Broker) {
+    open(broker, &[]).await;
+    let first = consume(broker, &Queue::Events, 10).await;
+    publish(broker, Address::Events, "early").await;
+    first.stop().await;
+    let mut second = consume(broker, &Queue::Events, 10).await;
+    publish(broker, Address::Events, "late").await;
+    assert_eq!(bodies(&take(&mut *second, 1).await), ["late"]);
+    drop(second);
+    let deadline = std::time::Instant::now() + SOON;
+    while publish(broker, Address::Events, "nobody").await != Confirmed::Unroutable {
+        assert!(std::time::Instant::now() < deadline, "its queue stays");
+    }
 }
 
 /// What cannot be read goes to the dead-letter queue, once, and nowhere else.

@@ -49,6 +49,8 @@ macro_rules! broker_suite {
             only_one_consumer_of_an_inbox_is_active,
             only_one_consumer_of_reports_is_active,
             consumers_of_presence_share_them,
+            every_consumer_of_events_gets_them,
+            events_go_with_their_consumer,
             a_rejected_message_is_dead,
             a_dropped_wait_loses_nothing,
         );
@@ -142,7 +144,7 @@ async fn drain(broker: &dyn Broker, queue: &Queue) -> Vec<String> {
         }
         Queue::Reports => Address::Reports(worker(), from("last")),
         Queue::Presence => Address::Presence(worker(), from("last")),
-        Queue::Dead => unreachable!("nobody publishes to the dead-letter queue"),
+        Queue::Dead | Queue::Events => unreachable!("nobody else holds what is in it"),
     };
     publish(broker, address, &last).await;
     let mut consumer = consume(broker, queue, 100).await;

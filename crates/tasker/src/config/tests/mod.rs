@@ -66,6 +66,7 @@ fn the_default_documents_every_key() {
     File::keys("", &mut keys);
     keys.extend(
         [
+            "kind",
             "run_policy",
             "max_attempts",
             "retry_backoff_s",
