@@ -16,6 +16,7 @@
 //! * [`retry`]: whether a failed attempt is followed by another one, a pure function
 //! * [`missing`]: why an answer is missing, a pure function
 //! * [`handler`]: the trait that performs tasks
+//! * [`runs`]: numbered tasks that workers pull, and their port
 //! * [`purge`]: which tasks are old enough to be forgotten
 //! * [`store`], [`broker`]: the two ports
 //! * [`strict`], [`schema`]: how input is judged
@@ -36,6 +37,7 @@ pub mod name;
 pub mod purge;
 pub mod retry;
 pub mod route;
+pub mod runs;
 pub mod schema;
 pub mod settle;
 mod standing;
@@ -46,6 +48,6 @@ pub mod task;
 pub mod wire;
 
 pub use account::ClientScope;
-pub use id::{BootId, JournalUid, ProcessId, TaskId, TaskUid};
+pub use id::{BootId, JournalUid, ProcessId, RunUid, TaskId, TaskUid};
 pub use name::{Client, EndpointName, Identifier, NameError, TaskType};
 pub use state::{ResponseState, TaskStatus};

@@ -263,6 +263,8 @@ pub struct Endpoint {
 pub struct Ports {
     /// Tasks and their responses.
     pub store: Arc<dyn Store>,
+    /// Runs and their tasks.
+    pub runs: Arc<dyn crate::runs::Runs>,
 }
 
 impl fmt::Debug for Ports {
@@ -376,8 +378,6 @@ pub trait Store: Send + Sync + 'static {
 
     /// The database's clock; also the check whether it answers.
     async fn now(&self) -> Result<DateTime<Utc>, StoreError>;
-
-    // For keeping the ledger small.
 
     /// Looks at the `limit` tasks after a number (`None`: the oldest ones) for those that may be
     /// purged.

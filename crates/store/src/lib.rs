@@ -34,6 +34,7 @@ mod sqlite;
 
 use std::sync::Arc;
 
+use tasker_core::runs::Runs;
 use tasker_core::store::{Ports, Store};
 
 pub use admin::{is_empty, migrate, reset, schema_is_current};
@@ -63,7 +64,10 @@ pub fn open(url: &str, options: &StoreOptions) -> Result<Ports, OpenError> {
 }
 
 /// One ledger, by each of its ports.
-fn ports<L: Store>(ledger: L) -> Ports {
+fn ports<L: Store + Runs>(ledger: L) -> Ports {
     let ledger = Arc::new(ledger);
-    Ports { store: ledger }
+    Ports {
+        store: ledger.clone(),
+        runs: ledger,
+    }
 }

@@ -8,5 +8,6 @@ pub mod installation;
 pub mod log;
 pub mod management;
 pub mod private_server;
+pub mod runs_suite;
 pub mod services;
 pub mod store_suite;

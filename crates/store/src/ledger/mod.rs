@@ -20,14 +20,15 @@ mod read;
 mod record;
 mod relay;
 mod retry;
+mod runs;
 
 use std::sync::Arc;
 
 use tasker_core::store::Timing;
 
 use super::{
-    Conn, Pools, begin, insert_purged, insert_responses, insert_tasks, load_responses, now,
-    save_responses,
+    Conn, Pools, begin, insert_purged, insert_responses, insert_run_payloads, insert_run_tasks,
+    insert_tasks, load_responses, now, save_responses, save_run_tasks,
 };
 use crate::clock::Clock;
 use crate::options::StoreOptions;

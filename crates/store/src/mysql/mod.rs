@@ -27,7 +27,10 @@ use crate::options::{OpenError, StoreOptions};
 use crate::rows::ResponseRow;
 use crate::schema::{purged_tasks, responses};
 
-pub(crate) use changes::{insert_responses, insert_tasks, save_responses};
+pub(crate) use changes::{
+    insert_responses, insert_run_payloads, insert_run_tasks, insert_tasks, save_responses,
+    save_run_tasks,
+};
 pub(crate) use expression::{Among, Kept};
 
 /// A connection.

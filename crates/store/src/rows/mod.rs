@@ -1,9 +1,11 @@
 //! Rows of the tables, and their way to and from the words of `core`. No row leaves this crate.
 
 mod response;
+mod run;
 mod task;
 
 pub(crate) use response::{EndpointRow, ResponseBody, ResponseRow};
+pub(crate) use run::{NewRunRow, RunPayloadRow, RunRow, RunTaskRow, codes, payloads};
 pub(crate) use task::{Due, HeadRow, NewTaskRow, StoredRow, TaskChange};
 
 use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};

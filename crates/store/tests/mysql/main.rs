@@ -4,6 +4,7 @@ mod distance;
 mod faults;
 mod locks;
 mod prepare;
+mod runs;
 mod server;
 
 tasker_testkit::store_suite!(server::fresh);

@@ -2,6 +2,7 @@
 
 mod file;
 mod prepare;
+mod runs;
 
 tasker_testkit::store_suite!(file::fresh);
 
