@@ -13,6 +13,8 @@
 //! 7. `scheduler`: deadlines and silence → settled tasks; open rows → asks
 //! 8. `show`: rows → JSON
 //!
+//! Beside the line, `pulls` hands out the tasks of runs and writes what workers say of them.
+//!
 //! `http` holds the routes and the one place where a refusal becomes `problem+json`; `serve` wires
 //! everything and stops it in order.
 
@@ -27,6 +29,7 @@ mod http;
 mod metrics;
 mod outage;
 mod pause;
+mod pulls;
 mod receive;
 mod recorder;
 mod relay;

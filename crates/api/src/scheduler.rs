@@ -13,6 +13,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use tasker_core::fault::{self, Protection};
 use tasker_core::purge::Retention;
+use tasker_core::runs::Runs;
 use tasker_core::store::{Store, StoreError};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
@@ -31,6 +32,7 @@ use pack::pack;
 /// The scheduler of one process.
 pub(crate) struct Scheduler {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) runs: Arc<dyn Runs>,
     pub(crate) ledger: Arc<Outage>,
     pub(crate) courier: Arc<Courier>,
     pub(crate) board: Arc<Board>,

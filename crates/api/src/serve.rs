@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix_web::web;
 use tasker_core::broker::{Broker, Queue};
-use tasker_core::store::{Ports, Store};
+use tasker_core::store::Ports;
 use tasker_core::{ProcessId, TaskType};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
@@ -21,6 +21,7 @@ use crate::fleet::Fleet;
 use crate::http::{self, Desk};
 use crate::metrics::Metrics;
 use crate::outage::Outage;
+use crate::pulls::pulls;
 use crate::recorder::Recorder;
 use crate::relay::relay;
 use crate::scheduler::{Duty, Scheduler};
@@ -98,12 +99,19 @@ pub async fn serve(
         settings.accept,
     );
 
+    let (pulls, puller) = pulls(
+        Arc::clone(&ports.runs),
+        Arc::clone(&ledger),
+        settings.accept,
+    );
+
     let mut loops = Loops::default();
     loops.background(
-        &settings, &store, &ledger, &courier, &fleet, &board, &asks, &metrics,
+        &settings, &ports, &ledger, &courier, &fleet, &board, &asks, &metrics,
     );
     let (stop_store, stop_relay) = (CancellationToken::new(), CancellationToken::new());
     let mut committing = tokio::spawn(committer.run(stop_store.clone()));
+    let mut pulling = tokio::spawn(puller.run(stop_store.clone()));
     let mut relaying = tokio::spawn(relay.run(stop_relay.clone()));
 
     let stopping = CancellationToken::new();
@@ -114,6 +122,8 @@ pub async fn serve(
         store,
         ledger,
         courier,
+        runs: ports.runs,
+        pulls,
         intake,
         relay: relay_desk,
         board,
@@ -133,6 +143,7 @@ pub async fn serve(
         () = stop.cancelled() => None,
         ended = &mut serving => Some(("HTTP", ended.err())),
         ended = &mut committing => Some(("the store step", ended.err())),
+        ended = &mut pulling => Some(("the handing out of runs", ended.err())),
         ended = &mut relaying => Some(("the relay", ended.err())),
         ended = loops.any_end() => Some(ended),
     };
@@ -153,11 +164,13 @@ pub async fn serve(
     // is told that nothing more comes.
     stop_store.cancel();
     in_time &= timeout_at(deadline, &mut committing).await.is_ok();
+    in_time &= timeout_at(deadline, &mut pulling).await.is_ok();
     stop_relay.cancel();
     let left = timeout_at(deadline + settings.relay.flush_within, &mut relaying).await;
     in_time &= left.is_ok() && Instant::now() <= deadline;
     in_time &= timeout_at(deadline, loops.all_end()).await.is_ok();
     committing.abort();
+    pulling.abort();
     relaying.abort();
     serving.abort();
     let left_to_others = left.ok().and_then(Result::ok).unwrap_or(0);
@@ -183,7 +196,7 @@ impl Loops {
     fn background(
         &mut self,
         settings: &Arc<ApiSettings>,
-        store: &Arc<dyn Store>,
+        ports: &Ports,
         ledger: &Arc<Outage>,
         courier: &Arc<Courier>,
         fleet: &Arc<Fleet>,
@@ -191,6 +204,7 @@ impl Loops {
         asks: &Arc<Notify>,
         metrics: &Arc<Metrics>,
     ) {
+        let store = &ports.store;
         let task_types: Vec<TaskType> = settings
             .task_types
             .iter()
@@ -221,6 +235,7 @@ impl Loops {
         }
         let scheduler = Arc::new(Scheduler {
             store: Arc::clone(store),
+            runs: Arc::clone(&ports.runs),
             ledger: Arc::clone(ledger),
             courier: Arc::clone(courier),
             board: Arc::clone(board),

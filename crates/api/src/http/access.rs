@@ -19,6 +19,8 @@ pub(super) enum Need {
     Account,
     /// An account whose role includes this.
     Right(Right),
+    /// An account that reads or pulls: what a worker must read to do its work.
+    ReadOrPull,
 }
 
 /// Every route.
@@ -35,6 +37,17 @@ pub(super) const ROUTES: &[(Method, &str, Need)] = &[
     (Method::GET, "/{task_type}/{identifier}/responses", Need::Right(Right::Read)),
     (Method::POST, "/{task_type}/{identifier}/cancel", Need::Right(Right::Submit)),
     (Method::POST, "/{task_type}/{identifier}/retry", Need::Right(Right::Submit)),
+    (Method::GET, "/", Need::Nothing),
+    (Method::GET, "/api/token", Need::Account),
+    (Method::POST, "/api/worker", Need::Right(Right::Pull)),
+    (Method::POST, "/api/run", Need::Right(Right::Submit)),
+    (Method::GET, "/api/runs", Need::Right(Right::Read)),
+    (Method::GET, "/api/runs/{run}", Need::ReadOrPull),
+    (Method::DELETE, "/api/runs/{run}", Need::Right(Right::Submit)),
+    (Method::POST, "/api/runs/{run}/restart", Need::Right(Right::Submit)),
+    (Method::POST, "/api/runs/{run}/task", Need::Right(Right::Pull)),
+    (Method::GET, "/api/runs/{run}/tasks/{task}", Need::ReadOrPull),
+    (Method::PUT, "/api/runs/{run}/tasks/{task}", Need::Right(Right::Pull)),
 ];
 
 /// What a method of a path needs. A path or a method that does not exist is told so, but not to
@@ -68,6 +81,7 @@ async fn admit(req: &ServiceRequest) -> Result<Caller, Problem> {
     let caller = Caller::anybody();
     let is_allowed = match need(req.method(), req.match_pattern().as_deref()) {
         Need::Nothing | Need::Account => true,
+        Need::ReadOrPull => caller.role().has(Right::Read) || caller.role().has(Right::Pull),
         Need::Right(right) => {
             let is_change = matches!(right, Right::Submit | Right::Pull | Right::Serve);
             caller.role().has(right) && !(is_change && caller.is_read_only())

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
+use tasker_core::runs::Runs;
 use tasker_core::store::{Store, StoreError};
 use tasker_core::task::Task;
 use tasker_core::{Identifier, ProcessId};
@@ -19,6 +20,7 @@ use crate::fault::Faults;
 use crate::fleet::Fleet;
 use crate::metrics::Metrics;
 use crate::outage::Outage;
+use crate::pulls::Pulls;
 use crate::relay::RelayDesk;
 use crate::settings::{ApiSettings, TaskTypeSettings};
 use crate::validate::name;
@@ -29,6 +31,8 @@ pub(crate) struct Desk {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) ledger: Arc<Outage>,
     pub(crate) courier: Arc<Courier>,
+    pub(crate) runs: Arc<dyn Runs>,
+    pub(crate) pulls: Pulls,
     pub(crate) intake: Intake,
     pub(crate) relay: RelayDesk,
     pub(crate) board: Arc<Board>,

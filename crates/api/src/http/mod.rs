@@ -11,6 +11,7 @@ mod origin;
 mod problem;
 mod query;
 mod read;
+mod runs;
 mod service;
 mod unread;
 
@@ -72,6 +73,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(only_get("/metrics").route(get().to(service::metrics)))
         .service(only_get("/openapi.json").route(get().to(service::description)))
         .service(only_get("/endpoints").route(get().to(service::endpoints)))
+        .configure(runs::routes)
         .service(
             of_task_type("/{task_type}", "GET, POST")
                 .route(get().to(read::list))
@@ -125,6 +127,8 @@ async fn observe(
     let method = match req.method().as_str() {
         "GET" => "GET",
         "POST" => "POST",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
         _ => "other",
     };
     let desk = req.app_data::<web::Data<Desk>>().cloned();

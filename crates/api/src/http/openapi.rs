@@ -9,7 +9,7 @@ use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{change, create, problem, read, service};
+use super::{change, create, problem, read, runs, service};
 
 /// The problems that a route answers with. Those that every path has (405 for a method that is not
 /// described here, 404 for a path that is not) are not repeated.
@@ -42,6 +42,44 @@ const PROBLEMS: &[(&str, HttpMethod, &[u16])] = &[
     ),
     ("/endpoints", HttpMethod::Get, &[400, 500, 503]),
     ("/readyz", HttpMethod::Get, &[503]),
+    ("/api/token", HttpMethod::Get, &[400]),
+    (
+        "/api/worker",
+        HttpMethod::Post,
+        &[400, 403, 408, 413, 415, 422, 500, 503],
+    ),
+    (
+        "/api/run",
+        HttpMethod::Post,
+        &[400, 403, 408, 413, 415, 422, 500, 503],
+    ),
+    ("/api/runs", HttpMethod::Get, &[400, 500, 503]),
+    ("/api/runs/{run}", HttpMethod::Get, &[400, 404, 500, 503]),
+    (
+        "/api/runs/{run}",
+        HttpMethod::Delete,
+        &[400, 403, 404, 500, 503],
+    ),
+    (
+        "/api/runs/{run}/restart",
+        HttpMethod::Post,
+        &[400, 403, 404, 500, 503],
+    ),
+    (
+        "/api/runs/{run}/task",
+        HttpMethod::Post,
+        &[400, 403, 404, 408, 413, 415, 500, 503],
+    ),
+    (
+        "/api/runs/{run}/tasks/{task}",
+        HttpMethod::Get,
+        &[400, 404, 500, 503],
+    ),
+    (
+        "/api/runs/{run}/tasks/{task}",
+        HttpMethod::Put,
+        &[400, 403, 404, 408, 409, 413, 415, 500, 503],
+    ),
 ];
 
 #[derive(OpenApi)]
@@ -57,6 +95,7 @@ const PROBLEMS: &[(&str, HttpMethod, &[u16])] = &[
     ),
     tags(
         (name = "tasks", description = "Tasks and their responses"),
+        (name = "runs", description = "Numbered tasks that workers pull"),
         (name = "service", description = "The service itself")
     ),
     paths(
@@ -71,6 +110,17 @@ const PROBLEMS: &[(&str, HttpMethod, &[u16])] = &[
         service::readyz,
         service::metrics,
         service::description,
+        runs::about::index,
+        runs::about::token,
+        runs::worker::register,
+        runs::worker::claim,
+        runs::worker::update,
+        runs::run::create,
+        runs::run::list,
+        runs::run::show,
+        runs::run::delete,
+        runs::run::restart,
+        runs::run::task,
     ),
     components(schemas(problem::ProblemBody)),
     modifiers(&Problems)
@@ -107,6 +157,8 @@ fn operation<'a>(item: &'a mut PathItem, method: &HttpMethod) -> Option<&'a mut 
     match method {
         HttpMethod::Get => item.get.as_mut(),
         HttpMethod::Post => item.post.as_mut(),
+        HttpMethod::Put => item.put.as_mut(),
+        HttpMethod::Delete => item.delete.as_mut(),
         _ => None,
     }
 }
@@ -115,7 +167,7 @@ const fn meaning(status: u16) -> &'static str {
     match status {
         400 => "It cannot be read: JSON, unknown fields or parameters, wrong types, bad names",
         403 => "A browser sent it for a page of another origin",
-        404 => "The task type is not configured, or there is no such task",
+        404 => "There is no such thing, or it is somebody else's",
         408 => "The body took too long",
         409 => "It contradicts what is stored",
         413 => "The body or the payload is too large",
@@ -162,10 +214,11 @@ mod tests {
         let described: serde_json::Value = serde_json::from_str(json()).unwrap();
         assert!(described["openapi"].as_str().unwrap().starts_with("3.1"));
         for (path, method, statuses) in PROBLEMS {
-            let method = if *method == HttpMethod::Get {
-                "get"
-            } else {
-                "post"
+            let method = match method {
+                HttpMethod::Get => "get",
+                HttpMethod::Put => "put",
+                HttpMethod::Delete => "delete",
+                _ => "post",
             };
             for status in *statuses {
                 let problem = &described["paths"][path][method]["responses"][status.to_string()];

@@ -63,6 +63,7 @@ group! {
         manager: [Manager],
         rabbitmq: [Rabbitmq],
         worker: [Worker],
+        runs: [RunsKeys],
         timing: [TimingKeys],
         log: [Log],
     }
@@ -82,6 +83,13 @@ group! {
         threads: Number,
         drain_s: Number,
         retention_days: Number,
+    }
+}
+
+group! {
+    /// `runs`.
+    RunsKeys {
+        lease_s: Number,
     }
 }
 

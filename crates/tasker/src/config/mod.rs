@@ -25,7 +25,7 @@ pub use secret::{DbUri, Secret};
 pub use source::DEFAULT;
 pub use types::{
     ApiConfig, Config, Credentials, DbConfig, LogConfig, LogFormat, MessageQueue, QueueType,
-    RabbitmqConfig, TaskTypeConfig, Unlisted, WorkerConfig,
+    RabbitmqConfig, RunsConfig, TaskTypeConfig, Unlisted, WorkerConfig,
 };
 
 use source::{DEFAULT_NAME, Source};

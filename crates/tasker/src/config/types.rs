@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tasker_core::TaskType;
 use tasker_core::retry::RetryPolicy;
+use tasker_core::runs::Lease;
 use tasker_core::store::Timing;
 use tasker_core::task::RunPolicy;
 
@@ -29,6 +30,8 @@ pub struct Config {
     pub rabbitmq: Option<RabbitmqConfig>,
     /// `worker`.
     pub worker: WorkerConfig,
+    /// `runs`.
+    pub runs: RunsConfig,
     /// `timing`.
     pub timing: Timing,
     /// `log`.
@@ -107,6 +110,13 @@ impl ApiConfig {
     pub fn address(&self) -> SocketAddr {
         SocketAddr::new(self.bind, self.port)
     }
+}
+
+/// `runs`.
+#[derive(Debug, Clone, Copy)]
+pub struct RunsConfig {
+    /// How long a worker that pulled a task may be silent; off: for ever.
+    pub lease: Lease,
 }
 
 /// `manager.db`.

@@ -45,6 +45,7 @@ impl<T> Line<T> {
 #[derive(Clone)]
 pub(crate) struct Books {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) runs: Arc<dyn tasker_core::runs::Runs>,
     pub(crate) broken: Option<Broken>,
 }
 

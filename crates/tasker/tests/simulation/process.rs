@@ -51,11 +51,13 @@ impl Api {
             far: books.clone(),
             cut: cut.clone(),
         });
+        let runs = Arc::clone(&books.runs);
+        let ports = Ports { store, runs };
         let broker: Arc<dyn Broker> = Arc::new(Line {
             far: Arc::clone(office),
             cut: cut.clone(),
         });
-        let serve = tasker_api::serve(listener, settings(), Ports { store }, broker, stop.clone());
+        let serve = tasker_api::serve(listener, settings(), ports, broker, stop.clone());
         let serving = tokio::spawn(async move {
             serve.await.unwrap();
         });

@@ -116,7 +116,8 @@ impl World {
             statement_timeout: long,
             ..StoreOptions::default()
         };
-        let store = tasker_store::open(&url, &options).unwrap().store;
+        let ports = tasker_store::open(&url, &options).unwrap();
+        let store = ports.store;
         let office = Office::new(plan.seed, plan.losses);
         let runs = Runs::new(plan.seed);
         let places = [1, 2, 3].into_iter();
@@ -126,6 +127,7 @@ impl World {
             .collect();
         let books = Books {
             store: Arc::clone(&store),
+            runs: ports.runs,
             broken: plan.broken,
         };
         let api = Api::start(&office, &books);
