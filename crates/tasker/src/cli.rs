@@ -7,6 +7,7 @@ use tasker_core::{EndpointName, Identifier, TaskStatus, TaskType};
 
 use crate::client::DEFAULT_URL;
 use crate::commands::bench::args::BenchCommand;
+use crate::commands::run::args::RunCommand;
 
 /// Hands one task to many machines and knows, for every one of them, what became of it.
 #[derive(Debug, Parser)]
@@ -49,6 +50,9 @@ pub enum Command {
     Retry(RetryArgs),
     /// Delete tasks that were settled long ago, or export them first
     Purge(PurgeArgs),
+    /// Make and manage runs: numbered tasks that workers pull
+    #[command(subcommand)]
+    Run(RunCommand),
     /// Measure an installation with simulated endpoints
     #[command(subcommand)]
     Bench(BenchCommand),
