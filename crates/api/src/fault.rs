@@ -9,6 +9,7 @@ pub(crate) enum FaultCode {
     MissingField,
     BadName,
     UnknownState,
+    BadValue,
     UnknownParameter,
     BadParameter,
     PayloadTooLarge,
@@ -41,6 +42,7 @@ impl FaultCode {
             | Self::MissingField
             | Self::BadName
             | Self::UnknownState
+            | Self::BadValue
             | Self::UnknownParameter
             | Self::BadParameter => Class::Unreadable,
             Self::PayloadTooLarge => Class::TooLarge,

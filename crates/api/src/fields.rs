@@ -65,6 +65,24 @@ impl<'a> Fields<'a> {
         Some(texts)
     }
 
+    /// A list of anything, as it was sent.
+    pub(crate) fn raws(&mut self, name: &str) -> Option<Vec<&'a RawValue>> {
+        let raw = self.raw(name)?;
+        let items = serde_json::from_str(raw.get()).ok();
+        if items.is_none() {
+            self.wrong_type(name.to_owned(), "array");
+        }
+        items
+    }
+
+    /// Notes a mandatory field that is missing, unless something is wrong with it anyway.
+    pub(crate) fn demand(&mut self, name: &str, is_there: bool) {
+        if !is_there && !self.faults.tell_of(name) {
+            let fault = Fault::new(FaultCode::MissingField, name, "is mandatory");
+            self.faults.push(fault);
+        }
+    }
+
     /// A whole number. One that no machine word holds is still a number: it is out of bounds, not
     /// of the wrong type, and saturates.
     pub(crate) fn integer(&mut self, name: &str) -> Option<i64> {

@@ -14,6 +14,7 @@
 //! 8. `show`: rows → JSON
 //!
 //! Beside it, `notifier` tells completions to those who asked for it.
+//! Beside the line, `pulls` hands out the tasks of runs and writes what workers say of them.
 //!
 //! `http` holds the routes and the one place where a refusal becomes `problem+json`; `serve` wires
 //! everything and stops it in order.
@@ -33,6 +34,7 @@ mod news;
 mod notifier;
 mod outage;
 mod pause;
+mod pulls;
 mod receive;
 mod recorder;
 mod relay;

@@ -15,6 +15,7 @@ use futures_util::{StreamExt, stream};
 use tasker_core::fault::{self, Protection};
 use tasker_core::jobs::Jobs;
 use tasker_core::purge::Retention;
+use tasker_core::runs::Runs;
 use tasker_core::store::{Store, StoreError};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
@@ -34,6 +35,7 @@ use pack::pack;
 pub(crate) struct Scheduler {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) jobs: Arc<dyn Jobs>,
+    pub(crate) runs: Arc<dyn Runs>,
     pub(crate) ledger: Arc<Outage>,
     pub(crate) courier: Arc<Courier>,
     pub(crate) board: Arc<Board>,

@@ -26,6 +26,7 @@ use crate::metrics::Metrics;
 use crate::news::News;
 use crate::notifier::Notifier;
 use crate::outage::Outage;
+use crate::pulls::pulls;
 use crate::recorder::Recorder;
 use crate::relay::relay;
 use crate::scheduler::{Duty, Scheduler};
@@ -104,6 +105,12 @@ pub async fn serve(
         settings.accept,
     );
 
+    let (pulls, puller) = pulls(
+        Arc::clone(&ports.runs),
+        Arc::clone(&ledger),
+        settings.accept,
+    );
+
     let mut loops = Loops::default();
     loops.background(
         &settings, &ports, &ledger, &courier, &fleet, &board, &asks, &metrics,
@@ -136,6 +143,7 @@ pub async fn serve(
     }
     let (stop_store, stop_relay) = (CancellationToken::new(), CancellationToken::new());
     let mut committing = tokio::spawn(committer.run(stop_store.clone()));
+    let mut pulling = tokio::spawn(puller.run(stop_store.clone()));
     let mut relaying = tokio::spawn(relay.run(stop_relay.clone()));
 
     let stopping = CancellationToken::new();
@@ -151,6 +159,8 @@ pub async fn serve(
         notices: ports.notices,
         ledger,
         courier,
+        runs: ports.runs,
+        pulls,
         intake,
         relay: relay_desk,
         board,
@@ -170,6 +180,7 @@ pub async fn serve(
         () = stop.cancelled() => None,
         ended = &mut serving => Some(("HTTP", ended.err())),
         ended = &mut committing => Some(("the store step", ended.err())),
+        ended = &mut pulling => Some(("the handing out of runs", ended.err())),
         ended = &mut relaying => Some(("the relay", ended.err())),
         ended = loops.any_end() => Some(ended),
         ended = door.any_end() => Some(ended),
@@ -193,12 +204,14 @@ pub async fn serve(
     stop_store.cancel();
     door.stop.cancel();
     in_time &= timeout_at(deadline, &mut committing).await.is_ok();
+    in_time &= timeout_at(deadline, &mut pulling).await.is_ok();
     stop_relay.cancel();
     let left = timeout_at(deadline + settings.relay.flush_within, &mut relaying).await;
     in_time &= left.is_ok() && Instant::now() <= deadline;
     in_time &= timeout_at(deadline, loops.all_end()).await.is_ok();
     in_time &= timeout_at(deadline, door.all_end()).await.is_ok();
     committing.abort();
+    pulling.abort();
     relaying.abort();
     serving.abort();
     let left_to_others = left.ok().and_then(Result::ok).unwrap_or(0);
@@ -290,6 +303,7 @@ impl Loops {
         let scheduler = Arc::new(Scheduler {
             store: Arc::clone(store),
             jobs: Arc::clone(&ports.jobs),
+            runs: Arc::clone(&ports.runs),
             ledger: Arc::clone(ledger),
             courier: Arc::clone(courier),
             board: Arc::clone(board),

@@ -10,6 +10,7 @@ use tasker_core::callback::AllowList;
 use tasker_core::notice::{Messenger, pause_after};
 use tasker_core::purge::Retention;
 use tasker_core::retry::{MAX_ATTEMPTS, MAX_BACKOFF_S, RetryPolicy};
+use tasker_core::runs::Lease;
 use tasker_core::schema::PayloadSchema;
 use tasker_core::store::Timing;
 use tasker_core::task::RunPolicy;
@@ -280,6 +281,8 @@ pub struct ApiSettings {
     pub drain_deadline: Duration,
     /// How long tasks are kept after they were settled; `None`: for ever.
     pub retention: Option<Retention>,
+    /// How long a worker that pulled a task of a run may be silent; off: for ever.
+    pub run_lease: Lease,
     /// The ledger's time spans; the same ones that the store was opened with.
     pub timing: Timing,
     /// The store step.
@@ -316,6 +319,7 @@ impl Default for ApiSettings {
             http_workers: 2,
             drain_deadline: Duration::from_secs(20),
             retention: None,
+            run_lease: Lease::default(),
             timing: Timing::default(),
             accept: AcceptSettings::default(),
             relay: RelaySettings::default(),

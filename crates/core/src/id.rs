@@ -52,5 +52,10 @@ uuid_id! {
     ProcessId
 }
 
+uuid_id! {
+    /// A run of numbered tasks.
+    RunUid
+}
+
 /// A task's number in SQL and in the original's JSON. Never used to identify a task on the wire.
 pub type TaskId = i64;

@@ -17,6 +17,7 @@
 //! * [`missing`]: why an answer is missing, a pure function
 //! * [`jobs`]: private requests of clients to the server of a datasource, and their port
 //! * [`handler`]: the trait that performs tasks
+//! * [`runs`]: numbered tasks that workers pull, and their port
 //! * [`callback`], [`public`]: which URLs may be called when something completes, and which addresses
 //! * [`notice`]: completions that are to be told to such a URL, and the port of their table
 //! * [`purge`]: which tasks are old enough to be forgotten
@@ -45,6 +46,7 @@ pub mod public;
 pub mod purge;
 pub mod retry;
 pub mod route;
+pub mod runs;
 pub mod schema;
 pub mod settle;
 mod standing;
@@ -56,6 +58,6 @@ pub mod token;
 pub mod wire;
 
 pub use account::ClientScope;
-pub use id::{BootId, JournalUid, ProcessId, TaskId, TaskUid};
+pub use id::{BootId, JournalUid, ProcessId, RunUid, TaskId, TaskUid};
 pub use name::{Client, EndpointName, Identifier, NameError, TaskType};
 pub use state::{ResponseState, TaskStatus};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::accounts::Accounts;
 use crate::jobs::Jobs;
 use crate::notice::Notices;
+use crate::runs::Runs;
 use crate::store::Store;
 
 /// A database, by each of its ports.
@@ -17,6 +18,8 @@ pub struct Ports {
     pub accounts: Arc<dyn Accounts>,
     /// Jobs and their logs.
     pub jobs: Arc<dyn Jobs>,
+    /// Runs and their tasks.
+    pub runs: Arc<dyn Runs>,
     /// Completions that are to be told.
     pub notices: Arc<dyn Notices>,
 }

@@ -363,8 +363,6 @@ pub trait Store: Send + Sync + 'static {
     /// The database's clock; also the check whether it answers.
     async fn now(&self) -> Result<DateTime<Utc>, StoreError>;
 
-    // For keeping the ledger small.
-
     /// Looks at the `limit` tasks after a number (`None`: the oldest ones) for those that may be
     /// purged.
     async fn purgeable(

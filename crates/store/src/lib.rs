@@ -37,6 +37,7 @@ use std::sync::Arc;
 use tasker_core::accounts::Accounts;
 use tasker_core::jobs::Jobs;
 use tasker_core::notice::Notices;
+use tasker_core::runs::Runs;
 use tasker_core::store::{Ports, Store};
 
 pub use admin::{is_empty, migrate, reset, schema_is_current};
@@ -66,12 +67,13 @@ pub fn open(url: &str, options: &StoreOptions) -> Result<Ports, OpenError> {
 }
 
 /// One ledger, by each of its ports.
-fn ports<L: Store + Accounts + Jobs + Notices>(ledger: L) -> Ports {
+fn ports<L: Store + Accounts + Jobs + Notices + Runs>(ledger: L) -> Ports {
     let ledger = Arc::new(ledger);
     Ports {
         accounts: ledger.clone(),
         jobs: ledger.clone(),
         notices: ledger.clone(),
+        runs: ledger.clone(),
         store: ledger,
     }
 }

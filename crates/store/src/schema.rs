@@ -193,3 +193,60 @@ diesel::table! {
         bytes -> BigInt,
     }
 }
+
+diesel::table! {
+    runs (id) {
+        id -> BigInt,
+        uid -> Binary,
+        client -> Text,
+        num_tasks -> Integer,
+        next_task -> Integer,
+        epoch -> Integer,
+        reset_epoch -> Integer,
+        payloads -> SmallInt,
+        payload -> Nullable<Binary>,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    run_tasks (run_id, task) {
+        run_id -> BigInt,
+        task -> Integer,
+        state -> SmallInt,
+        percent -> Double,
+        attempt -> Integer,
+        epoch -> Integer,
+        worker_id -> Nullable<BigInt>,
+        started_at -> Nullable<Timestamp>,
+        updated_at -> Nullable<Timestamp>,
+        lease_until -> Nullable<Timestamp>,
+        result -> Nullable<Binary>,
+    }
+}
+
+diesel::table! {
+    run_payloads (run_id, task) {
+        run_id -> BigInt,
+        task -> Integer,
+        payload -> Binary,
+    }
+}
+
+diesel::table! {
+    pull_workers (id) {
+        id -> BigInt,
+        client -> Text,
+        uuid -> Text,
+        hostname -> Text,
+        pid -> BigInt,
+        session -> Nullable<Binary>,
+        registered_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    deleted_runs (run_id) {
+        run_id -> BigInt,
+    }
+}

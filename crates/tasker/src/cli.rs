@@ -8,6 +8,7 @@ use tasker_core::{Client as ClientName, EndpointName, Identifier, TaskStatus, Ta
 use crate::client::DEFAULT_URL;
 use crate::commands::accounts::args::{AuditArgs, TokenCommand, UserCommand};
 use crate::commands::bench::args::BenchCommand;
+use crate::commands::run::args::RunCommand;
 
 /// Hands one task to many machines and knows, for every one of them, what became of it.
 #[derive(Debug, Parser)]
@@ -58,6 +59,9 @@ pub enum Command {
     Retry(RetryArgs),
     /// Delete tasks that were settled long ago, or export them first
     Purge(PurgeArgs),
+    /// Make and manage runs: numbered tasks that workers pull
+    #[command(subcommand)]
+    Run(RunCommand),
     /// Measure an installation with simulated endpoints
     #[command(subcommand)]
     Bench(BenchCommand),

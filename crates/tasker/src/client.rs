@@ -174,7 +174,19 @@ impl Client {
     /// # Errors
     /// [`Failure`]: unavailable, or refused.
     pub fn post_once(&self, path: &str, body: &str) -> Result<Answer, Failure> {
-        match self.call(Method::POST, path, Some(body), Duration::ZERO) {
+        self.once(Method::POST, path, Some(body))
+    }
+
+    /// DELETE, once.
+    ///
+    /// # Errors
+    /// [`Failure`]: unavailable, or refused.
+    pub fn delete_once(&self, path: &str) -> Result<Answer, Failure> {
+        self.once(Method::DELETE, path, None)
+    }
+
+    fn once(&self, method: Method, path: &str, body: Option<&str>) -> Result<Answer, Failure> {
+        match self.call(method, path, body, Duration::ZERO) {
             Tried::Answer(answer) => Ok(answer),
             Tried::Later(failure, _) | Tried::Refused(failure) => Err(failure),
         }

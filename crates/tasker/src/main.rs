@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use tasker::cli::{self, Cli, Command};
 use tasker::commands::accounts::{audit, token, user};
 use tasker::commands::{
-    api, bench, change, check_config, completions, demo, endpoint, init, list, purge, show, submit,
+    api, bench, change, check_config, completions, demo, endpoint, init, list, purge, run, show,
+    submit,
 };
 use tasker::exit;
 
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Cancel(args) => change::cancel(args),
         Command::Retry(args) => change::retry(args),
         Command::Purge(args) => purge::run(args),
+        Command::Run(command) => run::run(command),
         Command::Bench(command) => bench::run(command),
         Command::CheckConfig(args) => check_config::run(args),
         Command::Completions { shell } => completions::run(*shell),

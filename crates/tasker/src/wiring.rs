@@ -214,6 +214,7 @@ pub fn api_settings(config: &Config) -> Result<ApiSettings, Failure> {
         http_workers: api.threads,
         drain_deadline: api.drain,
         retention: api.retention_days.map(Retention::days),
+        run_lease: config.runs.lease,
         timing: config.timing,
         webhooks: config.webhooks.as_ref().map(webhooks).transpose()?,
         ..ApiSettings::default()

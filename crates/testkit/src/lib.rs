@@ -13,5 +13,6 @@ pub mod log;
 pub mod management;
 pub mod private_server;
 pub mod receiver;
+pub mod runs_suite;
 pub mod services;
 pub mod store_suite;

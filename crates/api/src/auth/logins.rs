@@ -42,10 +42,25 @@ struct Count {
 pub(crate) struct Logins(Mutex<HashMap<Subject, Count>>);
 
 impl Logins {
-    /// Counts a try in advance: many at once must not pass before the first is found wrong.
+    /// Whether a password may be tried.
     ///
     /// # Errors
-    /// How long to wait, if there were too many.
+    /// How long to wait, if there were too many wrong ones.
+    pub(crate) fn check(
+        &self,
+        account: &Client,
+        from: IpAddr,
+        now: Instant,
+    ) -> Result<(), Duration> {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        wait(&counts, &subjects(account, from), now).map_or(Ok(()), Err)
+    }
+
+    /// Counts a try in advance: those under way at once must not pass before the first is found wrong. They
+    /// are few (see `Passwords`), so that many right ones that come together do not count as many wrong.
+    ///
+    /// # Errors
+    /// As [`Logins::check`].
     pub(crate) fn begin(
         &self,
         account: &Client,
@@ -54,12 +69,7 @@ impl Logins {
     ) -> Result<(), Duration> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let subjects = subjects(account, from);
-        let waits = subjects.iter().filter_map(|subject| {
-            let count = counts.get(subject)?;
-            let left = WINDOW.checked_sub(now.saturating_duration_since(count.since))?;
-            (count.wrong >= subject.most() && !left.is_zero()).then_some(left)
-        });
-        if let Some(wait) = waits.max() {
+        if let Some(wait) = wait(&counts, &subjects, now) {
             return Err(wait);
         }
         make_room(&mut counts, now);
@@ -89,6 +99,15 @@ impl Logins {
             count.wrong = count.wrong.saturating_sub(1);
         }
     }
+}
+
+fn wait(counts: &HashMap<Subject, Count>, subjects: &[Subject], now: Instant) -> Option<Duration> {
+    let waits = subjects.iter().filter_map(|subject| {
+        let count = counts.get(subject)?;
+        let left = WINDOW.checked_sub(now.saturating_duration_since(count.since))?;
+        (count.wrong >= subject.most() && !left.is_zero()).then_some(left)
+    });
+    waits.max()
 }
 
 fn subjects(account: &Client, from: IpAddr) -> [Subject; 2] {

@@ -99,6 +99,17 @@ impl Doorkeeper {
         }
     }
 
+    /// Writes down that a token was made over HTTP.
+    pub(crate) fn note_token(&self, user: Client, key: TokenKey) {
+        self.record.try_note(AuditEvent {
+            kind: AuditKind::Token,
+            what: format!("{key} made for {user}"),
+            who: Some(user),
+            token: None,
+            from: None,
+        });
+    }
+
     async fn by_token(&self, token: &Token) -> Result<Known, Unknown> {
         let worth = self.keyring.worth(token).await;
         let Valid {
@@ -120,12 +131,15 @@ impl Doorkeeper {
         password: String,
         from: IpAddr,
     ) -> Result<Known, Unknown> {
-        let begun = self.logins.begin(&name, from, Instant::now());
-        begun.map_err(Unknown::TooMany)?;
+        // Who has to wait takes nobody's turn.
+        let allowed = self.logins.check(&name, from, Instant::now());
+        allowed.map_err(Unknown::TooMany)?;
         let found = self.user(name.clone()).await?;
         let (user, stored) = found.map_or((None, None), |(user, hash)| (Some(user), hash));
-        let is_right = self.passwords.is(password, stored).await;
-        let is_right = is_right.map_err(|_| Unknown::Busy)?;
+        let turn = self.passwords.turn().await.map_err(|_| Unknown::Busy)?;
+        let begun = self.logins.begin(&name, from, Instant::now());
+        begun.map_err(Unknown::TooMany)?;
+        let is_right = turn.is(password, stored).await;
         let user = user.filter(|_| is_right).ok_or(Unknown::Wrong)?;
         self.logins.right(&name, from);
         self.record.try_note(AuditEvent {

@@ -8,7 +8,7 @@ use argon2::Argon2;
 use argon2::password_hash::phc;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use tasker_core::accounts::PasswordHash;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// The longest password, in bytes.
@@ -60,6 +60,9 @@ static NOBODYS: LazyLock<Option<PasswordHash>> = LazyLock::new(|| hash("of nobod
 #[derive(Debug)]
 pub(crate) struct Passwords(Arc<Semaphore>);
 
+/// The right to compare one password now.
+pub(crate) struct Turn(OwnedSemaphorePermit);
+
 /// It took too long until there was a turn.
 pub(crate) struct Busy;
 
@@ -70,15 +73,17 @@ impl Default for Passwords {
 }
 
 impl Passwords {
+    /// Waits for a turn.
+    pub(crate) async fn turn(&self) -> Result<Turn, Busy> {
+        let turn = timeout(TURN_WITHIN, Arc::clone(&self.0).acquire_owned()).await;
+        Ok(Turn(turn.map_err(|_| Busy)?.map_err(|_| Busy)?))
+    }
+}
+
+impl Turn {
     /// Whether a password is the one of the hash. Without a hash it is not, after the same time.
-    pub(crate) async fn is(
-        &self,
-        password: String,
-        stored: Option<PasswordHash>,
-    ) -> Result<bool, Busy> {
-        let permits = Arc::clone(&self.0);
-        let turn = timeout(TURN_WITHIN, permits.acquire_owned()).await;
-        let turn = turn.map_err(|_| Busy)?.map_err(|_| Busy)?;
+    pub(crate) async fn is(self, password: String, stored: Option<PasswordHash>) -> bool {
+        let turn = self.0;
         let compared = tokio::task::spawn_blocking(move || {
             // Held until the processor is free again, also if the request goes away.
             let _turn = turn;
@@ -86,7 +91,7 @@ impl Passwords {
             let hash = stored.or_else(|| NOBODYS.clone());
             hash.is_some_and(|hash| matches(&password, &hash)) && is_known
         });
-        Ok(compared.await.unwrap_or(false))
+        compared.await.unwrap_or(false)
     }
 }
 
@@ -137,8 +142,8 @@ mod tests {
             let mut best = Duration::MAX;
             for _ in 0..5 {
                 let start = Instant::now();
-                let is_right = passwords.is("wrong".to_owned(), stored.clone()).await;
-                assert!(matches!(is_right, Ok(false)));
+                let turn = passwords.turn().await.ok().unwrap();
+                assert!(!turn.is("wrong".to_owned(), stored.clone()).await);
                 best = best.min(start.elapsed());
             }
             best

@@ -27,6 +27,8 @@ pub(super) enum Need {
     Account,
     /// An account whose role includes this.
     Right(Right),
+    /// An account that reads or pulls: what a worker must read to do its work.
+    ReadOrPull,
 }
 
 /// Every route.
@@ -53,6 +55,17 @@ pub(super) const ROUTES: &[(Method, &str, Need)] = &[
     (Method::GET, "/jobs/{datasource}/latest", Need::Right(Right::Serve)),
     (Method::GET, "/jobs/{datasource}/since/{time}", Need::Right(Right::Serve)),
     (Method::POST, "/jobs/{datasource}/job/{job}/", Need::Right(Right::Serve)),
+    (Method::GET, "/", Need::Nothing),
+    (Method::GET, "/api/token", Need::Account),
+    (Method::POST, "/api/worker", Need::Right(Right::Pull)),
+    (Method::POST, "/api/run", Need::Right(Right::Submit)),
+    (Method::GET, "/api/runs", Need::Right(Right::Read)),
+    (Method::GET, "/api/runs/{run}", Need::ReadOrPull),
+    (Method::DELETE, "/api/runs/{run}", Need::Right(Right::Submit)),
+    (Method::POST, "/api/runs/{run}/restart", Need::Right(Right::Submit)),
+    (Method::POST, "/api/runs/{run}/task", Need::Right(Right::Pull)),
+    (Method::GET, "/api/runs/{run}/tasks/{task}", Need::ReadOrPull),
+    (Method::PUT, "/api/runs/{run}/tasks/{task}", Need::Right(Right::Pull)),
 ];
 
 /// Where a task named `job` has its paths; the patterns are those of jobs, which come first.
@@ -141,11 +154,16 @@ async fn admit(
         }
     };
     let caller = Caller::of(known);
-    let Need::Right(right) = need else {
-        return Ok((caller, None));
+    let role = caller.role();
+    let (has_right, is_change) = match need {
+        Need::Nothing | Need::Account => (true, false),
+        Need::ReadOrPull => (role.has(Right::Read) || role.has(Right::Pull), false),
+        Need::Right(right) => {
+            let is_change = matches!(right, Right::Submit | Right::Pull | Right::Serve);
+            (role.has(right), is_change)
+        }
     };
-    let is_change = matches!(right, Right::Submit | Right::Pull | Right::Serve);
-    if !caller.role().has(right) || (is_change && caller.is_read_only()) {
+    if !has_right || (is_change && caller.is_read_only()) {
         let detail = match caller.is_read_only() {
             true => "The account may only read.".to_owned(),
             false => format!(
@@ -158,7 +176,7 @@ async fn admit(
         doorkeeper.record.try_note(denied);
         return Err(Problem::new(Code::Forbidden, detail));
     }
-    if right != Right::Submit {
+    if need != Need::Right(Right::Submit) {
         return Ok((caller, None));
     }
     let place = doorkeeper.record.reserve().await;

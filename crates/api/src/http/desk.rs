@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::HttpRequest;
 use tasker_core::jobs::Jobs;
 use tasker_core::notice::Notices;
+use tasker_core::runs::Runs;
 use tasker_core::store::{Store, StoreError};
 use tasker_core::task::Task;
 use tasker_core::{ClientScope, Identifier, ProcessId};
@@ -23,6 +24,7 @@ use crate::fleet::Fleet;
 use crate::metrics::Metrics;
 use crate::news::News;
 use crate::outage::Outage;
+use crate::pulls::Pulls;
 use crate::relay::RelayDesk;
 use crate::settings::{ApiSettings, Kind, TaskTypeSettings};
 use crate::validate::name;
@@ -37,6 +39,8 @@ pub(crate) struct Desk {
     pub(crate) notices: Arc<dyn Notices>,
     pub(crate) ledger: Arc<Outage>,
     pub(crate) courier: Arc<Courier>,
+    pub(crate) runs: Arc<dyn Runs>,
+    pub(crate) pulls: Pulls,
     pub(crate) intake: Intake,
     pub(crate) relay: RelayDesk,
     pub(crate) board: Arc<Board>,

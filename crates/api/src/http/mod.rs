@@ -12,6 +12,7 @@ mod origin;
 mod problem;
 mod query;
 mod read;
+mod runs;
 mod service;
 mod unread;
 
@@ -80,6 +81,7 @@ fn routes(config: &mut web::ServiceConfig, settings: &std::sync::Arc<ApiSettings
         .service(only_get("/metrics").route(get().to(service::metrics)))
         .service(only_get("/openapi.json").route(get().to(service::description)))
         .service(only_get("/endpoints").route(get().to(service::endpoints)))
+        .configure(runs::routes)
         .service(
             of_task_type("/{task_type}", "GET, POST")
                 .route(get().to(read::list))
@@ -133,6 +135,8 @@ async fn observe(
     let method = match req.method().as_str() {
         "GET" => "GET",
         "POST" => "POST",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
         _ => "other",
     };
     let desk = req.app_data::<web::Data<Desk>>().cloned();

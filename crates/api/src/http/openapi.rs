@@ -12,7 +12,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa::{Modify, OpenApi};
 
 use super::access::{Need, ROUTES};
-use super::{change, create, jobs, problem, read, service};
+use super::{change, create, jobs, problem, read, runs, service};
 
 /// The problems that a route answers with. Those that every path has (405 for a method that is not
 /// described here, 404 for a path that is not) are not repeated.
@@ -91,6 +91,44 @@ const PROBLEMS: &[(&str, Method, &[u16])] = &[
         Method::POST,
         &[400, 403, 404, 408, 409, 413, 415, 422, 500, 503],
     ),
+    ("/api/token", Method::GET, &[400, 403, 500]),
+    (
+        "/api/worker",
+        Method::POST,
+        &[400, 403, 408, 413, 415, 422, 500, 503],
+    ),
+    (
+        "/api/run",
+        Method::POST,
+        &[400, 403, 408, 413, 415, 422, 500, 503],
+    ),
+    ("/api/runs", Method::GET, &[400, 500, 503]),
+    ("/api/runs/{run}", Method::GET, &[400, 404, 500, 503]),
+    (
+        "/api/runs/{run}",
+        Method::DELETE,
+        &[400, 403, 404, 500, 503],
+    ),
+    (
+        "/api/runs/{run}/restart",
+        Method::POST,
+        &[400, 403, 404, 500, 503],
+    ),
+    (
+        "/api/runs/{run}/task",
+        Method::POST,
+        &[400, 403, 404, 408, 413, 415, 500, 503],
+    ),
+    (
+        "/api/runs/{run}/tasks/{task}",
+        Method::GET,
+        &[400, 404, 500, 503],
+    ),
+    (
+        "/api/runs/{run}/tasks/{task}",
+        Method::PUT,
+        &[400, 403, 404, 408, 409, 413, 415, 500, 503],
+    ),
 ];
 
 #[derive(OpenApi)]
@@ -107,6 +145,7 @@ const PROBLEMS: &[(&str, Method, &[u16])] = &[
     tags(
         (name = "tasks", description = "Tasks and their responses"),
         (name = "jobs", description = "Jobs: clients ask the server of a datasource"),
+        (name = "runs", description = "Numbered tasks that workers pull"),
         (name = "service", description = "The service itself")
     ),
     paths(
@@ -131,6 +170,17 @@ const PROBLEMS: &[(&str, Method, &[u16])] = &[
         service::readyz,
         service::metrics,
         service::description,
+        runs::about::index,
+        runs::about::token,
+        runs::worker::register,
+        runs::worker::claim,
+        runs::worker::update,
+        runs::run::create,
+        runs::run::list,
+        runs::run::show,
+        runs::run::delete,
+        runs::run::restart,
+        runs::run::task,
     ),
     components(schemas(problem::ProblemBody)),
     modifiers(&Problems, &Accounts, &Numbers)
@@ -186,7 +236,7 @@ impl Modify for Accounts {
             let statuses: &[u16] = match need {
                 Need::Nothing => continue,
                 Need::Account => &[401, 429, 503],
-                Need::Right(_) => &[401, 403, 429, 503],
+                Need::ReadOrPull | Need::Right(_) => &[401, 403, 429, 503],
             };
             answer(operation, statuses);
             let none: [&str; 0] = [];
@@ -242,9 +292,7 @@ const fn meaning(status: u16) -> &'static str {
         400 => "It cannot be read: JSON, unknown fields or parameters, wrong types, bad names",
         401 => "Who sends it is not known, see `WWW-Authenticate`",
         403 => "The account may not do it, or a browser sent it for a page of another origin",
-        404 => {
-            "The task type or datasource is not configured, or there is no such task, job or request"
-        }
+        404 => "There is no such thing, or it is somebody else's",
         408 => "The body took too long",
         409 => "It contradicts what is stored",
         413 => "The body or the payload is too large",
@@ -310,10 +358,11 @@ mod tests {
         let described: serde_json::Value = serde_json::from_str(json()).unwrap();
         assert!(described["openapi"].as_str().unwrap().starts_with("3.1"));
         for (path, method, statuses) in PROBLEMS {
-            let method = if *method == Method::GET {
-                "get"
-            } else {
-                "post"
+            let method = match *method {
+                Method::GET => "get",
+                Method::PUT => "put",
+                Method::DELETE => "delete",
+                _ => "post",
             };
             for status in *statuses {
                 let problem = &described["paths"][path][method]["responses"][status.to_string()];

@@ -89,6 +89,11 @@ impl Query {
         Ok(client.map_or_else(|| own.of(own.client().clone()), |client| own.of(client)))
     }
 
+    /// A parameter as it stands; empty if it is not there.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+
     pub(crate) fn status(&self, name: &str) -> Result<Option<TaskStatus>, Faults> {
         let words = || words(TaskStatus::ALL.iter().map(|status| status.as_str()));
         self.parsed(name, words, TaskStatus::from_word)

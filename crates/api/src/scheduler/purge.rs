@@ -13,6 +13,7 @@ impl Scheduler {
     pub(super) async fn purge(&self, stop: &CancellationToken) -> Result<(), StoreError> {
         // What a process left that ended in between, or one that was told to keep less.
         self.sweep(stop).await?;
+        self.sweep_runs(stop).await?;
         let Some(retention) = self.retention else {
             return Ok(());
         };
@@ -54,6 +55,19 @@ impl Scheduler {
         while !stop.is_cancelled() {
             let began = Instant::now();
             let (_, is_more) = self.store.sweep(RESPONSES).await?;
+            rest(began, stop).await;
+            if !is_more {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what is left of deleted runs.
+    async fn sweep_runs(&self, stop: &CancellationToken) -> Result<(), StoreError> {
+        while !stop.is_cancelled() {
+            let began = Instant::now();
+            let is_more = self.runs.sweep_runs(RESPONSES).await?;
             rest(began, stop).await;
             if !is_more {
                 break;

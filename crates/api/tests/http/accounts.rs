@@ -106,7 +106,9 @@ fn operations() -> Vec<(String, String)> {
             // None that would answer without an end.
             .replace("{datasource}", "nowhere")
             .replace("{job}", "a")
-            .replace("{time}", "0");
+            .replace("{time}", "0")
+            .replace("{run}", "00000000-0000-4000-8000-000000000000")
+            .replace("{task}", "0");
         for method in item.as_object().unwrap().keys() {
             operations.push((method.to_uppercase(), path.clone()));
         }
@@ -115,8 +117,8 @@ fn operations() -> Vec<(String, String)> {
     operations
 }
 
-/// Routes that load balancers ask.
-const OPEN: &[&str] = &["/healthz", "/readyz"];
+/// Routes that anybody may ask: what runs here, and whether it does.
+const OPEN: &[&str] = &["/", "/healthz", "/readyz"];
 
 #[test]
 fn strangers_reach_nothing() {
@@ -177,16 +179,26 @@ fn roles_reach_what_they_are_for() {
             let reply = app.0.ask(&method, &path, Some(&who), "");
             let is_serving = path.starts_with("/jobs") || path.ends_with("/jobs");
             let is_watching = path == "/sub/nowhere/job";
-            let is_own = path.starts_with("/worker") || path.starts_with("/nowhere") || is_watching;
+            let is_run = path.starts_with("/api/");
+            let is_pulling = path == "/api/worker"
+                || path.ends_with("/task")
+                || (path.contains("/runs/") && path.ends_with("/tasks/0"))
+                || (path.contains("/runs/") && method == "GET");
+            let is_own = is_run
+                || path.starts_with("/worker")
+                || path.starts_with("/nowhere")
+                || is_watching;
             let expected = match (role, &*method) {
                 _ if OPEN.contains(&&*path) || path == "/openapi.json" => true,
+                // A token makes no tokens.
+                _ if path == "/api/token" => false,
                 (Role::Admin, _) => true,
                 (Role::Server, _) => is_serving,
                 _ if is_serving => false,
                 (Role::Operator, _) => true,
                 (Role::Client, _) => is_own,
                 (Role::Viewer, method) => method == "GET" || is_watching,
-                (Role::Worker, _) => false,
+                (Role::Worker, _) => is_pulling,
             };
             assert_eq!(
                 reply.status != 403,
@@ -346,6 +358,37 @@ fn passwords_are_guessed_slowly() {
     app.get("/worker", &basic("nobody", "wrong"))
         .is_problem(401, "unauthenticated");
     assert_eq!(app.get("/worker", &token).status, 200);
+}
+
+#[test]
+fn many_right_passwords_at_once_are_no_guesses() {
+    let app = Guarded::start();
+    app.user(
+        "ann",
+        Role::Client,
+        Grants::default(),
+        Some("correct horse"),
+    );
+    let right = basic("ann", "correct horse");
+    std::thread::scope(|scope| {
+        let logins: Vec<_> = (0..32)
+            .map(|_| scope.spawn(|| app.get("/api/token", &right)))
+            .collect();
+        let tokens: std::collections::BTreeSet<_> = logins
+            .into_iter()
+            .map(|login| {
+                let reply = login.join().unwrap();
+                assert_eq!(reply.status, 200, "{}", reply.text);
+                reply.json()["token"].as_str().unwrap().to_owned()
+            })
+            .collect();
+        assert_eq!(tokens.len(), 32);
+        // As taskfarm's clients send it.
+        let token = tokens.first().unwrap();
+        assert_eq!(app.get("/worker", &basic(token, "")).status, 200);
+        let again = app.get("/api/token", &basic(token, ""));
+        again.is_problem(403, "forbidden");
+    });
 }
 
 #[test]

@@ -232,6 +232,34 @@ impl App {
         self.read("post", path, request.send(body.as_ref()).unwrap())
     }
 
+    pub(crate) fn put(&self, path: &str, body: impl AsRef<[u8]>) -> Reply {
+        let url = format!("http://{}{path}", self.addr);
+        let request = self
+            .agent
+            .put(url)
+            .header("content-type", "application/json");
+        self.read("put", path, request.send(body.as_ref()).unwrap())
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> Reply {
+        let url = format!("http://{}{path}", self.addr);
+        self.read("delete", path, self.agent.delete(url).call().unwrap())
+    }
+
+    /// A request with the user name and password of HTTP Basic.
+    pub(crate) fn as_user(&self, user: &str, method: &str, path: &str, body: &str) -> Reply {
+        use base64::Engine;
+        let credentials = base64::prelude::BASE64_STANDARD.encode(user);
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.addr))
+            .header("authorization", format!("Basic {credentials}"))
+            .header("content-type", "application/json")
+            .body(body.to_owned());
+        let reply = self.agent.run(request.unwrap()).unwrap();
+        self.read(&method.to_lowercase(), path, reply)
+    }
+
     pub(crate) fn post_nothing(&self, path: &str) -> Reply {
         let url = format!("http://{}{path}", self.addr);
         self.read("post", path, self.agent.post(url).send_empty().unwrap())

@@ -20,6 +20,7 @@ mod purging;
 mod reading;
 mod relaying;
 mod reporting;
+mod runs;
 mod service;
 mod unavailable;
 mod wire_faults;

@@ -24,6 +24,7 @@ mod read;
 mod record;
 mod relay;
 mod retry;
+mod runs;
 
 use std::sync::Arc;
 
@@ -31,7 +32,8 @@ use tasker_core::store::Timing;
 
 use super::{
     Conn, Pools, begin, insert_audit, insert_notices, insert_purged, insert_responses,
-    insert_tasks, load_responses, now, save_responses,
+    insert_run_payloads, insert_run_tasks, insert_tasks, load_responses, now, save_responses,
+    save_run_tasks,
 };
 use crate::clock::Clock;
 use crate::options::StoreOptions;

@@ -12,8 +12,8 @@ use diesel_async::RunQueryDsl;
 
 use super::Conn;
 use crate::batch::parts;
-use crate::rows::{NewNoticeRow, NewTaskRow, ResponseBody, ResponseRow};
-use crate::schema::{notices, responses, tasks};
+use crate::rows::{NewNoticeRow, NewTaskRow, ResponseBody, ResponseRow, RunPayloadRow, RunTaskRow};
+use crate::schema::{notices, responses, run_payloads, run_tasks, tasks};
 
 /// The most rows of one statement: the server holds on to each placeholder of a kept one.
 const MAX_ROWS: usize = 64;
@@ -56,6 +56,11 @@ row!(ResponseBody, responses: task_id task_type endpoint state attempt final_att
 
 row!(NewNoticeRow, notices: uid kind subject url host body state tries created_at next_try_at);
 
+row!(RunTaskRow, run_tasks: run_id task state percent attempt epoch worker_id started_at updated_at
+    lease_until result);
+
+row!(RunPayloadRow, run_payloads: run_id task payload);
+
 impl Row for ResponseRow {
     const TABLE: &str = ResponseBody::TABLE;
 
@@ -84,6 +89,9 @@ macro_rules! take_over {
 const TAKE_OVER: &str = take_over!(state attempt final_attempt run expected presumed late errnr errmsg
     payload progress_percent progress_note received_at started_at finished_at last_modified_at elapsed_ms
     ask_at retry_at);
+
+const TAKE_OVER_RUN_TASK: &str = take_over!(state percent attempt epoch worker_id started_at updated_at
+    lease_until result);
 
 /// An INSERT of many rows, and what follows them.
 struct Insertion<'r, R> {
@@ -157,6 +165,24 @@ pub(crate) async fn insert_responses(
 /// Writes rows back that exist and whose tasks are locked.
 pub(crate) async fn save_responses(conn: &mut Conn, rows: Vec<ResponseRow>) -> Result<(), Error> {
     insert(conn, &rows, |row| row.body.weight(), TAKE_OVER).await
+}
+
+/// Inserts tasks of runs that have no row.
+pub(crate) async fn insert_run_tasks(conn: &mut Conn, rows: Vec<RunTaskRow>) -> Result<(), Error> {
+    insert(conn, &rows, RunTaskRow::weight, "").await
+}
+
+/// Writes tasks of runs back that exist and are locked.
+pub(crate) async fn save_run_tasks(conn: &mut Conn, rows: Vec<RunTaskRow>) -> Result<(), Error> {
+    insert(conn, &rows, RunTaskRow::weight, TAKE_OVER_RUN_TASK).await
+}
+
+/// Inserts what the tasks of a new run get.
+pub(crate) async fn insert_run_payloads(
+    conn: &mut Conn,
+    rows: Vec<RunPayloadRow>,
+) -> Result<(), Error> {
+    insert(conn, &rows, RunPayloadRow::weight, "").await
 }
 
 #[cfg(test)]

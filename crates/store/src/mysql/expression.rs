@@ -9,7 +9,7 @@ use diesel::mysql::Mysql;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 use diesel::serialize::ToSql;
-use diesel::sql_types::{BigInt, Binary, Bool, HasSqlType, SmallInt, Text, Timestamp};
+use diesel::sql_types::{BigInt, Binary, Bool, HasSqlType, Integer, SmallInt, Text, Timestamp};
 use diesel::{AppearsOnTable, Expression, SelectableExpression};
 use tasker_core::id::TaskId;
 
@@ -46,6 +46,10 @@ pub(crate) trait Listed: ToSql<Self::SqlType, Mysql> {
 
 impl Listed for i16 {
     type SqlType = SmallInt;
+}
+
+impl Listed for i32 {
+    type SqlType = Integer;
 }
 
 impl Listed for i64 {

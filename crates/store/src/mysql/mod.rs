@@ -29,7 +29,10 @@ use crate::options::{OpenError, StoreOptions};
 use crate::rows::{NewAuditRow, ResponseRow};
 use crate::schema::{audit, purged_tasks, responses};
 
-pub(crate) use changes::{insert_notices, insert_responses, insert_tasks, save_responses};
+pub(crate) use changes::{
+    insert_notices, insert_responses, insert_run_payloads, insert_run_tasks, insert_tasks,
+    save_responses, save_run_tasks,
+};
 pub(crate) use connect::establish;
 pub(crate) use expression::{Among, Kept};
 

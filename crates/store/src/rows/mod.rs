@@ -4,12 +4,14 @@ mod account;
 mod job;
 mod notice;
 mod response;
+mod run;
 mod task;
 
 pub(crate) use account::{AuditRow, NewAuditRow, TokenRow, UserRow, grants};
 pub(crate) use job::{ChangeRow, JobRow, RequestRow, SourceRow};
 pub(crate) use notice::{ErrandRow, NewNoticeRow, NoticeRow};
 pub(crate) use response::{EndpointRow, ResponseBody, ResponseRow};
+pub(crate) use run::{NewRunRow, RunPayloadRow, RunRow, RunTaskRow, codes, payloads};
 pub(crate) use task::{Due, HeadRow, NewTaskRow, StoredRow, TaskChange};
 
 use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};

@@ -22,8 +22,10 @@ use tasker_core::id::TaskId;
 use crate::batch::parts;
 use crate::failure::Failure;
 use crate::options::{OpenError, StoreOptions};
-use crate::rows::{NewAuditRow, NewNoticeRow, NewTaskRow, ResponseBody, ResponseRow};
-use crate::schema::{audit, notices, purged_tasks, responses, tasks};
+use crate::rows::{
+    NewAuditRow, NewNoticeRow, NewTaskRow, ResponseBody, ResponseRow, RunPayloadRow, RunTaskRow,
+};
+use crate::schema::{audit, notices, purged_tasks, responses, run_payloads, run_tasks, tasks};
 
 /// A connection.
 pub(crate) type Conn = SyncConnectionWrapper<SqliteConnection>;
@@ -245,6 +247,47 @@ pub(crate) async fn insert_audit(
 ) -> Result<(), diesel::result::Error> {
     conn.spawn_blocking(move |conn| insert(conn, diesel::insert_into(audit::table).values(rows)))
         .await
+}
+
+pub(crate) async fn insert_run_tasks(
+    conn: &mut Conn,
+    rows: Vec<RunTaskRow>,
+) -> Result<(), diesel::result::Error> {
+    conn.spawn_blocking(move |conn| {
+        for part in parts(&rows, MAX_ROWS, RunTaskRow::weight) {
+            insert(conn, diesel::insert_into(run_tasks::table).values(part))?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Writes rows back that exist.
+pub(crate) async fn save_run_tasks(
+    conn: &mut Conn,
+    rows: Vec<RunTaskRow>,
+) -> Result<(), diesel::result::Error> {
+    conn.spawn_blocking(move |conn| {
+        for row in &rows {
+            let one = run_tasks::table.find((row.run_id, row.task));
+            diesel::RunQueryDsl::execute(diesel::update(one).set(row), conn)?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+pub(crate) async fn insert_run_payloads(
+    conn: &mut Conn,
+    rows: Vec<RunPayloadRow>,
+) -> Result<(), diesel::result::Error> {
+    conn.spawn_blocking(move |conn| {
+        for part in parts(&rows, MAX_ROWS, RunPayloadRow::weight) {
+            insert(conn, diesel::insert_into(run_payloads::table).values(part))?;
+        }
+        Ok(())
+    })
+    .await
 }
 
 pub(crate) async fn insert_purged(

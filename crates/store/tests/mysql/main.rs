@@ -5,6 +5,7 @@ mod faults;
 mod jobs;
 mod locks;
 mod prepare;
+mod runs;
 mod server;
 
 tasker_testkit::store_suite!(server::fresh);

@@ -3,6 +3,7 @@
 mod file;
 mod jobs;
 mod prepare;
+mod runs;
 
 tasker_testkit::store_suite!(file::fresh);
 tasker_testkit::accounts_suite!(file::fresh);

@@ -11,6 +11,7 @@ pub mod endpoint;
 pub mod init;
 pub mod list;
 pub mod purge;
+pub mod run;
 pub mod show;
 pub mod submit;
 mod view;

@@ -91,7 +91,7 @@ pub fn run(args: &SubmitArgs) -> Result<Exit, Failure> {
     Ok(Exit::OK)
 }
 
-fn payload(text: &str) -> Result<Box<RawValue>, Failure> {
+pub(super) fn payload(text: &str) -> Result<Box<RawValue>, Failure> {
     let (name, json) = match text {
         "-" => ("stdin".to_owned(), read("-".as_ref())?),
         _ => match text.strip_prefix('@') {
@@ -129,7 +129,7 @@ fn parse_list(file: &str, text: &str) -> Result<Vec<EndpointName>, Failure> {
     Ok(list)
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
+pub(super) fn read(path: &Path) -> Result<String, Failure> {
     let bad = |e: std::io::Error| Failure::Usage(format!("{}: {e}", path.display()));
     let mut text = String::new();
     if path == Path::new("-") {

@@ -64,6 +64,7 @@ group! {
         manager: [Manager],
         rabbitmq: [Rabbitmq],
         worker: [Worker],
+        runs: [RunsKeys],
         timing: [TimingKeys],
         webhooks: [WebhookKeys],
         log: [Log],
@@ -94,6 +95,13 @@ group! {
     ApiTls {
         cert: Text,
         key: Text,
+    }
+}
+
+group! {
+    /// `runs`.
+    RunsKeys {
+        lease_s: Number,
     }
 }
 

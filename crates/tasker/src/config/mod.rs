@@ -26,7 +26,8 @@ pub use secret::{DbUri, Secret};
 pub use source::DEFAULT;
 pub use types::{
     ApiConfig, ApiTls, Auth, Config, Credentials, DbConfig, Kind, LogConfig, LogFormat,
-    MessageQueue, QueueType, RabbitmqConfig, TaskTypeConfig, Unlisted, WebhookConfig, WorkerConfig,
+    MessageQueue, QueueType, RabbitmqConfig, RunsConfig, TaskTypeConfig, Unlisted, WebhookConfig,
+    WorkerConfig,
 };
 
 use source::{DEFAULT_NAME, Source};

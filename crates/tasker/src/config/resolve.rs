@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tasker_core::retry::{MAX_ATTEMPTS, MAX_BACKOFF_S, RetryPolicy};
+use tasker_core::runs::Lease;
 use tasker_core::schema::PayloadSchema;
 use tasker_core::store::Timing;
 use tasker_core::task::RunPolicy;
@@ -16,7 +17,7 @@ use super::secret::DbUri;
 use super::source::Source;
 use super::types::{
     ApiConfig, ApiTls, Auth, Config, DbConfig, Kind, LogConfig, LogFormat, MessageQueue, QueueType,
-    RabbitmqConfig, TaskTypeConfig, Unlisted, WorkerConfig,
+    RabbitmqConfig, RunsConfig, TaskTypeConfig, Unlisted, WorkerConfig,
 };
 use super::validate;
 use super::written::{Lookup, Written};
@@ -92,6 +93,7 @@ impl Reader<'_> {
                 .then(|| self.message_queue(file, needs_account)),
             rabbitmq: needs.rabbitmq.then(|| self.rabbitmq(file)),
             worker,
+            runs: self.runs(file),
             timing: self.timing(file),
             webhooks: needs.webhooks.then(|| self.webhooks(file)).flatten(),
             log: self.log(file),
@@ -321,6 +323,14 @@ impl Reader<'_> {
             window_bytes: self.size("worker.window_bytes", &keys.window_bytes, 1 << 20..=4 << 30),
             heartbeat: self.seconds("worker.heartbeat_s", &keys.heartbeat_s, 1..=3_600),
             drain: self.seconds("worker.drain_s", &keys.drain_s, 0..=DAY),
+        }
+    }
+
+    fn runs(&mut self, file: &File) -> RunsConfig {
+        let keys = file.runs.clone().unwrap_or_default();
+        let lease = self.seconds("runs.lease_s", &keys.lease_s, 0..=MAX_SPAN);
+        RunsConfig {
+            lease: Lease((!lease.is_zero()).then_some(lease)),
         }
     }
 

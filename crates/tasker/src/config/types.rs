@@ -7,6 +7,7 @@ use std::time::Duration;
 use tasker_core::TaskType;
 use tasker_core::callback::AllowList;
 use tasker_core::retry::RetryPolicy;
+use tasker_core::runs::Lease;
 use tasker_core::store::Timing;
 use tasker_core::task::RunPolicy;
 
@@ -30,6 +31,8 @@ pub struct Config {
     pub rabbitmq: Option<RabbitmqConfig>,
     /// `worker`.
     pub worker: WorkerConfig,
+    /// `runs`.
+    pub runs: RunsConfig,
     /// `timing`.
     pub timing: Timing,
     /// `webhooks`, if completions may be told anywhere and it was needed.
@@ -143,6 +146,13 @@ impl ApiConfig {
     pub fn address(&self) -> SocketAddr {
         SocketAddr::new(self.bind, self.port)
     }
+}
+
+/// `runs`.
+#[derive(Debug, Clone, Copy)]
+pub struct RunsConfig {
+    /// How long a worker that pulled a task may be silent; off: for ever.
+    pub lease: Lease,
 }
 
 /// `manager.db`.

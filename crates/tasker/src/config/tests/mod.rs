@@ -151,6 +151,17 @@ fn callbacks_are_off_until_a_host_is_named() {
 }
 
 #[test]
+fn no_lease_of_runs_means_for_ever() {
+    for (written, lease) in [("0", None), ("90", Some(90))] {
+        let text = format!("runs: {{lease_s: {written}}}\n");
+        let config = load_text("production", &text, Needs::NOTHING).unwrap();
+        let seconds = config.runs.lease.0.map(|lease| lease.as_secs());
+        assert_eq!(seconds, lease);
+    }
+    assert_eq!(default(Needs::NOTHING).unwrap().runs.lease.0, None);
+}
+
+#[test]
 fn production_samples_hold_no_secret() {
     let path = Path::new(concat!(
         env!("CARGO_MANIFEST_DIR"),

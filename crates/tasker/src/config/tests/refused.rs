@@ -37,6 +37,11 @@ fn bad_files_are_told_where_and_why() {
             "api.retention_days: must be 0 to 36500, is 36501",
         ),
         (
+            "runs:\n  lease_s: 2592001\n",
+            ":13:3",
+            "runs.lease_s: must be 0 to 2592000, is 2592001",
+        ),
+        (
             "api:\n  port: ${WORD}\n",
             ":13:3",
             "api.port: must be a whole number",
