@@ -1,13 +1,12 @@
 //! What an API process is told: task types, limits, time spans. Plain values with defaults; reading
 //! them from a file is the binary's part.
 
+mod webhooks;
+
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tasker_core::TaskType;
-use tasker_core::callback::AllowList;
-use tasker_core::notice::{Messenger, pause_after};
 use tasker_core::purge::Retention;
 use tasker_core::retry::{MAX_ATTEMPTS, MAX_BACKOFF_S, RetryPolicy};
 use tasker_core::runs::Lease;
@@ -16,6 +15,8 @@ use tasker_core::store::Timing;
 use tasker_core::task::RunPolicy;
 use tasker_core::wire::MAX_REPORT_BYTES;
 use tasker_tls::ServerConfig;
+
+pub use webhooks::Webhooks;
 
 /// The life span of a task whose client names none, in seconds: one day.
 pub const DEFAULT_EXPIRES_IN_S: u32 = 86_400;
@@ -202,41 +203,6 @@ pub enum Auth {
     Required,
     /// Everybody, as the administrator `local`. For one's own machine.
     None,
-}
-
-/// How completions are told.
-#[derive(Debug, Clone)]
-pub struct Webhooks {
-    /// Where.
-    pub allow: AllowList,
-    /// Who carries them.
-    pub messenger: Arc<dyn Messenger>,
-    /// How often it is looked for what is due.
-    pub tick: Duration,
-    /// Tries under way at once.
-    pub in_flight: usize,
-    /// Tries under way at once for one host.
-    pub per_host: u32,
-    /// How long a try belongs to the process that began it; longer than one may take.
-    pub lease: Duration,
-    /// The pause after so many tries that failed, with a number by chance (0 to 1); `None`: no more.
-    pub pause_after: fn(u32, f64) -> Option<Duration>,
-}
-
-impl Webhooks {
-    /// The usual bounds.
-    #[must_use]
-    pub fn new(allow: AllowList, messenger: Arc<dyn Messenger>) -> Self {
-        Self {
-            allow,
-            messenger,
-            tick: Duration::from_millis(500),
-            in_flight: 32,
-            per_host: 4,
-            lease: Duration::from_secs(10),
-            pause_after,
-        }
-    }
 }
 
 /// Everything that an API process is told.

@@ -7,6 +7,7 @@ The second server has `runs.lease_s` of a few seconds; one of its workers is kil
 
 import subprocess
 import sys
+import time
 
 from crowd import USER, crowd, new_run
 from taskfarm_worker import TaskFarm, TaskFarmWorker, tfRuns
@@ -99,6 +100,11 @@ def death(url):
     """One of 32 workers is killed with a task in its hands."""
     run = new_run(url, TASKS)
     told = crowd(url, run.uuid, WORKERS, pause=0.02, dies=True)
+    # The others may have gone home before its lease ended.
+    deadline = time.time() + 60
+    while run.numDone < TASKS and time.time() < deadline:
+        told += crowd(url, run.uuid, 1)
+        time.sleep(0.1)
     lost = sorted(set(range(TASKS)) - {task for worker in told for task in worker["tasks"]})
     # What the dead worker had finished before is done and its own.
     finished = [number for number in lost if run.getTaskInfo(number, "")["attempt"] == 1]
