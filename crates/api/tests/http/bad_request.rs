@@ -83,7 +83,6 @@ fn paths_that_lead_nowhere() {
         app.get(path).is_problem(400, "bad_name");
     }
     for path in [
-        "/",
         "/worker/a/b",
         "/worker/a/responses/x",
         "/worker/",
