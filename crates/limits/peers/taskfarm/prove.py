@@ -14,6 +14,8 @@ from taskfarm_worker import TaskFarm, TaskFarmWorker, tfRuns
 
 WORKERS = 32
 TASKS = 160
+# Seconds.
+PATIENCE = 60
 
 
 def check(what, got, wanted):
@@ -100,11 +102,14 @@ def death(url):
     """One of 32 workers is killed with a task in its hands."""
     run = new_run(url, TASKS)
     told = crowd(url, run.uuid, WORKERS, pause=0.02, dies=True)
-    # The others may have gone home before its lease ended.
-    deadline = time.time() + 60
-    while run.numDone < TASKS and time.time() < deadline:
-        told += crowd(url, run.uuid, 1)
+    # The others may have found no more tasks before the lease of the dead one's was over, and have gone.
+    deadline = time.monotonic() + PATIENCE
+    while run.numDone < TASKS and run.numWaiting == 0:
+        if time.monotonic() > deadline:
+            raise SystemExit("the dead worker's task never went back")
         time.sleep(0.1)
+    if run.numDone < TASKS:
+        told += crowd(url, run.uuid, 4)
     lost = sorted(set(range(TASKS)) - {task for worker in told for task in worker["tasks"]})
     # What the dead worker had finished before is done and its own.
     finished = [number for number in lost if run.getTaskInfo(number, "")["attempt"] == 1]

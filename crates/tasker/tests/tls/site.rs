@@ -15,6 +15,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const CONFIG: &str = "\
 task_types: [worker]
 api:
+  auth: none
   port: 0
   tls:
     cert: ${T_DIR}/api/server.crt

@@ -26,13 +26,13 @@ pub(crate) struct RunJson {
     num_tasks: u32,
     /// How it stands, where it was asked for.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    progress: Option<ProgressJson>,
+    progress: Option<RunProgressJson>,
 }
 
 /// How a run stands.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct ProgressJson {
+pub(crate) struct RunProgressJson {
     /// The mean of all its tasks, 0 to 100.
     percent_done: f64,
     /// Tasks that nobody has, touched or not.
@@ -52,7 +52,7 @@ impl RunJson {
             id: run.id,
             uuid: run.uid.0.simple().to_string(),
             num_tasks: run.num_tasks,
-            progress: progress.map(|progress| ProgressJson {
+            progress: progress.map(|progress| RunProgressJson {
                 percent_done: progress.percent,
                 num_waiting: progress.waiting,
                 num_done: progress.done,
