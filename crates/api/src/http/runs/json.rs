@@ -24,26 +24,35 @@ pub(crate) struct RunJson {
     uuid: String,
     /// How many tasks it has, numbered from 0.
     num_tasks: u32,
-    /// How it stands, where it was asked for.
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    progress: Option<RunProgressJson>,
+    /// How it stands, where that was asked for.
+    #[serde(flatten)]
+    progress: RunProgressJson,
 }
 
-/// How a run stands.
-#[derive(Debug, Serialize, ToSchema)]
+/// How a run stands. Without any of it where that was not asked for.
+#[derive(Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RunProgressJson {
     /// The mean of all its tasks, 0 to 100.
-    percent_done: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    percent_done: Option<f64>,
     /// Tasks that nobody has, touched or not.
-    num_waiting: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    num_waiting: Option<u32>,
     /// Tasks that are done.
-    num_done: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    num_done: Option<u32>,
     /// Tasks that a worker has.
-    num_computing: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    num_computing: Option<u32>,
     /// When the run was made, UTC.
-    #[serde(rename = "created_at")]
-    created_at: String,
+    #[serde(rename = "created_at", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    created_at: Option<String>,
 }
 
 impl RunJson {
@@ -52,12 +61,12 @@ impl RunJson {
             id: run.id,
             uuid: run.uid.0.simple().to_string(),
             num_tasks: run.num_tasks,
-            progress: progress.map(|progress| RunProgressJson {
-                percent_done: progress.percent,
-                num_waiting: progress.waiting,
-                num_done: progress.done,
-                num_computing: progress.computing,
-                created_at: time(run.created_at),
+            progress: progress.map_or_else(RunProgressJson::default, |progress| RunProgressJson {
+                percent_done: Some(progress.percent),
+                num_waiting: Some(progress.waiting),
+                num_done: Some(progress.done),
+                num_computing: Some(progress.computing),
+                created_at: Some(time(run.created_at)),
             }),
         }
     }
