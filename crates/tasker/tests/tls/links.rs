@@ -9,9 +9,10 @@ use crate::site::{PATIENCE, Site};
 
 /// Both servers, for `localhost` only.
 struct Scene {
-    site: Site,
     database: PrivateServer,
     broker: PrivateServer,
+    // Last: the servers end by what stands in its folder.
+    site: Site,
 }
 
 impl Scene {
@@ -32,9 +33,9 @@ impl Scene {
         let (management, ..) = credentials(&broker.management_tls_url());
         site.set("T_MANAGEMENT", by_name(&management));
         Self {
-            site,
             database,
             broker,
+            site,
         }
     }
 
