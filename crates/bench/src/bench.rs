@@ -65,13 +65,14 @@ impl std::fmt::Debug for Bench<'_> {
 }
 
 impl<'a> Bench<'a> {
-    /// A run with tasks of this type. The endpoints are spread over the brokers, one for each
+    /// A run with tasks of this type; `token` is what an API with accounts wants to see. The endpoints are spread over the brokers, one for each
     /// [`ENDPOINTS_A_BROKER`]; `journal_dir` should be on a real disk.
     ///
     /// # Errors
     /// [`BenchError::BadUrl`] if `url` is not `http://host:port`.
     pub fn new(
         url: &str,
+        token: Option<&str>,
         task_type: TaskType,
         brokers: Vec<Arc<dyn Broker>>,
         journal_dir: PathBuf,
@@ -79,7 +80,7 @@ impl<'a> Bench<'a> {
     ) -> Result<Self, BenchError> {
         let id = Uuid::new_v4().simple().to_string();
         Ok(Self {
-            target: Target::parse(url, task_type)?,
+            target: Target::parse(url, task_type, token)?,
             run: format!("bench-{}", &id[..8]),
             brokers,
             journal_dir,

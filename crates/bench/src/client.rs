@@ -22,11 +22,26 @@ pub(crate) struct Target {
     /// Host and port.
     pub(crate) address: String,
     pub(crate) task_type: TaskType,
+    authorization: Authorization,
+}
+
+/// The line of a request's head that says who sends it; may be empty. `Debug` hides it.
+#[derive(Clone)]
+struct Authorization(String);
+
+impl std::fmt::Debug for Authorization {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Authorization(…)")
+    }
 }
 
 impl Target {
-    /// From `http://host:port`.
-    pub(crate) fn parse(url: &str, task_type: TaskType) -> Result<Self, BenchError> {
+    /// From `http://host:port`, and the token that is shown there.
+    pub(crate) fn parse(
+        url: &str,
+        task_type: TaskType,
+        token: Option<&str>,
+    ) -> Result<Self, BenchError> {
         let host = url.strip_prefix("http://").unwrap_or_default();
         let host = host.trim_end_matches('/');
         if host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) {
@@ -41,6 +56,9 @@ impl Target {
                 false => format!("{host}:80"),
             },
             task_type,
+            authorization: Authorization(token.map_or_else(String::new, |token| {
+                format!("authorization: Bearer {token}\r\n")
+            })),
         })
     }
 }
@@ -106,8 +124,8 @@ impl Client {
     /// GET of a path; anything but 200 is an error.
     pub(crate) async fn get(&mut self, path: &str) -> Result<&[u8], BenchError> {
         let request = format!(
-            "GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n",
-            self.target.address
+            "GET {path} HTTP/1.1\r\nhost: {}\r\n{}\r\n",
+            self.target.address, self.target.authorization.0
         );
         match self.call(request.as_bytes()).await? {
             (Head { status: 200, .. }, body) => Ok(body),
@@ -161,8 +179,8 @@ pub(crate) fn refused(what: &str, status: u16, body: &[u8]) -> BenchError {
     }
 }
 
-/// A POST of which only the identifier changes.
-#[derive(Debug, Clone)]
+/// A POST of which only the identifier changes. Has no `Debug`: its head may hold a token.
+#[derive(Clone)]
 pub(crate) struct Order {
     run: String,
     head: String,
@@ -192,9 +210,9 @@ impl Order {
         Ok(Self {
             run: run.to_owned(),
             head: format!(
-                "POST /{} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+                "POST /{} HTTP/1.1\r\nhost: {}\r\n{}content-type: application/json\r\n\
                  content-length: ",
-                target.task_type, target.address
+                target.task_type, target.address, target.authorization.0
             ),
             before: "{\"identifier\":\"".to_owned(),
             after: format!("\",\"payload\":{{\"pad\":\"{pad}\"}}{list}}}"),
@@ -226,7 +244,7 @@ mod tests {
     use super::*;
 
     fn target(url: &str) -> Result<Target, BenchError> {
-        Target::parse(url, TaskType::parse("bench").unwrap())
+        Target::parse(url, TaskType::parse("bench").unwrap(), None)
     }
 
     #[test]
@@ -236,6 +254,19 @@ mod tests {
         for bad in ["", "http://", "https://h", "http://h/a", "http://u:p@h"] {
             assert!(target(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_token_is_shown_to_the_api_and_to_nobody_else() {
+        let task_type = TaskType::parse("bench").unwrap();
+        let target = Target::parse("http://h:1", task_type, Some("tsk_x")).unwrap();
+        let order = Order::new(&target, "r", 0, None).unwrap();
+        let request = String::from_utf8(order.request(0)).unwrap();
+        assert!(
+            request.contains("\r\nauthorization: Bearer tsk_x\r\n"),
+            "{request}"
+        );
+        assert!(!format!("{target:?}").contains("tsk_x"));
     }
 
     #[test]

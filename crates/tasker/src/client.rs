@@ -119,30 +119,9 @@ impl Client {
     /// # Errors
     /// [`Failure::Usage`]: no URL, no such file, no CA, no token.
     pub fn of(args: &ApiArgs) -> Result<Self, Failure> {
-        let (text, place) = match &args.token_file {
-            Some(path) => {
-                let text = std::fs::read_to_string(path);
-                let text = text.map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))?;
-                (Some(text), path.display().to_string())
-            }
-            None => (
-                std::env::var("TASKER_TOKEN").ok(),
-                "TASKER_TOKEN".to_owned(),
-            ),
-        };
         let mut client = Self::trusting(&args.url, args.ca.as_deref())?;
-        if let Some(text) = text
-            .as_deref()
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
-        {
-            if Token::read(text).is_none() {
-                return Err(Failure::Usage(format!(
-                    "{place} holds no token of tasker's"
-                )));
-            }
-            client.authorization = Some(Secret::new(format!("Bearer {text}")));
-        }
+        let token = token(args.token_file.as_deref())?;
+        client.authorization = token.map(|token| Secret::new(format!("Bearer {}", token.expose())));
         Ok(client)
     }
 
@@ -243,6 +222,34 @@ impl Client {
         match read {
             Ok(text) => judge(&response, text),
             Err(error) => away(error),
+        }
+    }
+}
+
+/// The token of a file, or else of the variable `TASKER_TOKEN`; `None`: there is none.
+///
+/// # Errors
+/// [`Failure::Usage`]: no such file, or no token.
+pub fn token(file: Option<&Path>) -> Result<Option<Secret>, Failure> {
+    let (text, place) = match file {
+        Some(path) => {
+            let place = path.display().to_string();
+            let text = std::fs::read_to_string(path);
+            let text = text.map_err(|e| Failure::Usage(format!("{place}: {e}")))?;
+            (Some(text), place)
+        }
+        None => {
+            let place = "TASKER_TOKEN".to_owned();
+            (std::env::var(&place).ok(), place)
+        }
+    };
+    let text = text.as_deref().map(str::trim);
+    match text.filter(|text| !text.is_empty()) {
+        None => Ok(None),
+        Some(text) if Token::read(text).is_some() => Ok(Some(Secret::new(text.to_owned()))),
+        Some(_) => {
+            let message = format!("{place} holds no token of tasker's");
+            Err(Failure::Usage(message))
         }
     }
 }

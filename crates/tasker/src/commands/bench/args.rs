@@ -27,6 +27,9 @@ pub struct BenchArgs {
     /// Where tasker's API is
     #[arg(long, env = "TASKER_URL", default_value = DEFAULT_URL)]
     pub url: String,
+    /// A file that holds the token to show; the variable TASKER_TOKEN holds one itself
+    #[arg(long, env = "TASKER_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// The task type; it must be in task_types, and no real endpoint should perform it
     #[arg(long = "type", value_name = "TYPE", default_value = "bench")]
     pub task_type: TaskType,

@@ -21,8 +21,8 @@ use tasker_core::wire::MAX_ENVELOPE_BYTES;
 
 use self::args::{BenchArgs, BenchCommand, ReadsArgs};
 use self::progress::Shown;
-use crate::client::Client;
-use crate::config::{self, Config, LogFormat, Needs};
+use crate::client::{self, Client};
+use crate::config::{self, Config, LogFormat, Needs, Secret};
 use crate::exit::{Exit, Failure};
 use crate::rabbitmq::api::ManagementApi;
 use crate::rabbitmq::setup::Setup;
@@ -107,7 +107,16 @@ async fn measure(
         return Err(Failure::Usage(message.to_owned()));
     }
     let task_type = args.task_type.clone();
-    let bench = Bench::new(&url, task_type, brokers.clone(), journal, shown).map_err(failure)?;
+    let token = client::token(args.token_file.as_deref())?;
+    let bench = Bench::new(
+        &url,
+        token.as_ref().map(Secret::expose),
+        task_type,
+        brokers.clone(),
+        journal,
+        shown,
+    )
+    .map_err(failure)?;
     *endpoints = bench
         .endpoints(command.endpoints().into())
         .map_err(failure)?;
