@@ -14,6 +14,7 @@
 //! 8. `show`: rows → JSON
 //!
 //! Beside it, `notifier` tells completions to those who asked for it.
+//! `bridge` makes tasks of jobs whose server is a worker, and lets the jobs follow them.
 //! Beside the line, `pulls` hands out the tasks of runs and writes what workers say of them.
 //!
 //! `http` holds the routes and the one place where a refusal becomes `problem+json`; `serve` wires
@@ -22,6 +23,7 @@
 mod accept;
 mod auth;
 mod board;
+mod bridge;
 mod chain;
 mod courier;
 mod fault;

@@ -18,6 +18,7 @@ use tracing::Level;
 use crate::accept::intake;
 use crate::auth::{Doorkeeper, keyring, record};
 use crate::board::Board;
+use crate::bridge::{Bell, Bridge};
 use crate::courier::Courier;
 use crate::fleet::Fleet;
 use crate::herald::Herald;
@@ -85,6 +86,7 @@ pub async fn serve(
     let fleet = Arc::new(Fleet::default());
     let news = Arc::new(News::default());
     let asks = Arc::new(Notify::new());
+    let bell = Arc::new(Bell::new(&settings));
     let courier = Arc::new(Courier::new(broker, Arc::clone(&metrics)));
     let (relay_desk, relay) = relay(
         Arc::clone(&store),
@@ -113,8 +115,23 @@ pub async fn serve(
 
     let mut loops = Loops::default();
     loops.background(
-        &settings, &ports, &ledger, &courier, &fleet, &board, &asks, &metrics,
+        &settings, &ports, &ledger, &courier, &fleet, &board, &asks, &bell, &metrics,
     );
+    if bell.has_any() {
+        loops.bridge(Bridge {
+            bell: Arc::clone(&bell),
+            jobs: Arc::clone(&ports.jobs),
+            store: Arc::clone(&store),
+            intake: intake.clone(),
+            ledger: Arc::clone(&ledger),
+            news: Arc::clone(&news),
+            board: Arc::clone(&board),
+            asks: Arc::clone(&asks),
+            metrics: Arc::clone(&metrics),
+            settings: Arc::clone(&settings),
+            owner,
+        });
+    }
     if settings
         .task_types
         .iter()
@@ -149,6 +166,7 @@ pub async fn serve(
     let stopping = CancellationToken::new();
     let desk = web::Data::new(Desk {
         jobs: Arc::clone(&ports.jobs),
+        bell,
         news: Arc::clone(&news),
         subscribers: Arc::new(Semaphore::new(settings.subscribers)),
         body_memory: Arc::new(Semaphore::new(settings.body_memory_bytes / 1024)),
@@ -269,6 +287,7 @@ impl Loops {
         fleet: &Arc<Fleet>,
         board: &Arc<Board>,
         asks: &Arc<Notify>,
+        bell: &Arc<Bell>,
         metrics: &Arc<Metrics>,
     ) {
         let store = &ports.store;
@@ -284,6 +303,7 @@ impl Loops {
             fleet: Arc::clone(fleet),
             board: Arc::clone(board),
             asks: Arc::clone(asks),
+            bell: Arc::clone(bell),
             metrics: Arc::clone(metrics),
             task_types: task_types.iter().cloned().collect(),
             settings: settings.recorder,
@@ -330,6 +350,14 @@ impl Loops {
         self.tasks.spawn(async move {
             fleet.keep_fresh(&*store, &ledger, &stop).await;
             "the fleet's picture"
+        });
+    }
+
+    fn bridge(&mut self, bridge: Bridge) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            bridge.run(&stop).await;
+            "the bridge of jobs"
         });
     }
 

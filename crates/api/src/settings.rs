@@ -6,7 +6,6 @@ mod webhooks;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use tasker_core::TaskType;
 use tasker_core::purge::Retention;
 use tasker_core::retry::{MAX_ATTEMPTS, MAX_BACKOFF_S, RetryPolicy};
 use tasker_core::runs::Lease;
@@ -14,6 +13,7 @@ use tasker_core::schema::PayloadSchema;
 use tasker_core::store::Timing;
 use tasker_core::task::RunPolicy;
 use tasker_core::wire::MAX_REPORT_BYTES;
+use tasker_core::{EndpointName, TaskType};
 use tasker_tls::ServerConfig;
 
 pub use webhooks::Webhooks;
@@ -39,8 +39,25 @@ pub enum Kind {
     /// Tasks for many endpoints. The default.
     #[default]
     Task,
-    /// A datasource: jobs for one server, which speaks HTTP.
-    Job,
+    /// A datasource: jobs for one server.
+    Job {
+        /// The endpoint whose worker performs them; `None`: the server speaks HTTP.
+        endpoint: Option<EndpointName>,
+    },
+}
+
+impl Kind {
+    /// A datasource whose server speaks HTTP.
+    pub const JOB: Self = Self::Job { endpoint: None };
+
+    /// The endpoint whose worker performs the jobs.
+    #[must_use]
+    pub const fn endpoint(&self) -> Option<&EndpointName> {
+        match self {
+            Self::Task => None,
+            Self::Job { endpoint } => endpoint.as_ref(),
+        }
+    }
 }
 
 /// One configured kind of task.

@@ -187,7 +187,11 @@ pub(crate) fn name<T>(
 const HOSTS_TOLD: usize = 20;
 
 /// A URL that may be called, or the fault that it may not.
-fn callback(faults: &mut Faults, text: &str, webhooks: Option<&Webhooks>) -> Option<CallbackUrl> {
+pub(crate) fn callback(
+    faults: &mut Faults,
+    text: &str,
+    webhooks: Option<&Webhooks>,
+) -> Option<CallbackUrl> {
     let refuse = |message: String, allowed: &str| {
         Fault::new(FaultCode::CallbackRefused, "callback_url", message).allow(allowed)
     };

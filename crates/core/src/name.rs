@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::id::TaskUid;
+
 /// A name that breaks its pattern. The message says what is allowed and is safe to show to clients.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -202,6 +204,13 @@ name! {
 name! {
     /// Who asked: the name of a user.
     Client, check_name
+}
+
+impl From<TaskUid> for Identifier {
+    /// Of a task that tasker itself asks for.
+    fn from(uid: TaskUid) -> Self {
+        Self(uid.0.to_string().into())
+    }
 }
 
 impl Client {

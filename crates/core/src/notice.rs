@@ -14,6 +14,8 @@ use uuid::Uuid;
 
 use crate::callback::CallbackUrl;
 use crate::id::ProcessId;
+use crate::jobs::Job;
+use crate::name::{Identifier, TaskType};
 use crate::store::StoreError;
 use crate::task::TaskHead;
 
@@ -38,19 +40,22 @@ pub fn pause_after(tries: u32, chance: f64) -> Option<Duration> {
     Some(pause.mul_f64(0.8 + 0.4 * chance.clamp(0.0, 1.0)))
 }
 
-/// What completed: a kind of thing, and its number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// What completed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Subject {
-    /// A task.
+    /// A task, by its number.
     Task(i64),
+    /// A job of a datasource.
+    Job(TaskType, Identifier),
 }
 
 impl Subject {
-    /// Kind and number in SQL.
+    /// Kind and number in SQL. Jobs have names instead of numbers.
     #[must_use]
-    pub const fn code(self) -> (i16, i64) {
+    pub const fn code(&self) -> (i16, i64) {
         match self {
-            Self::Task(number) => (0, number),
+            Self::Task(number) => (0, *number),
+            Self::Job(..) => (1, 0),
         }
     }
 }
@@ -74,7 +79,6 @@ impl NewNotice {
     pub fn of_task(task: &TaskHead) -> Option<Self> {
         let url = task.callback_url.clone()?;
         let uid = Uuid::now_v7();
-        let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Micros, true);
         let told = TaskSettled {
             event: "task.settled",
             delivery: uid,
@@ -90,15 +94,46 @@ impl NewNotice {
             settled_at: task.settled_at.map(time),
             location: format!("/{}/{}", task.task_type, task.identifier),
         };
-        // Expect safety: strings and numbers always serialise.
-        let body = serde_json::to_vec(&told).expect("a notice serialises");
         Some(Self {
             uid,
             subject: Subject::Task(task.id),
             url,
-            body: body.into(),
+            body: body(&told),
         })
     }
+
+    /// The end of a job, now.
+    #[must_use]
+    pub fn of_job(job: &Job, url: CallbackUrl, ended_at: DateTime<Utc>) -> Self {
+        let uid = Uuid::now_v7();
+        let told = JobEnded {
+            event: "job.ended",
+            delivery: uid,
+            datasource_id: job.datasource.as_str(),
+            job: job.job.as_str(),
+            client: job.client.as_str(),
+            status: job.outcome.status.as_str(),
+            error: job.outcome.error.as_deref(),
+            ended_at: time(ended_at),
+            location: format!("/{}/job/{}/", job.datasource, job.job),
+        };
+        Self {
+            uid,
+            subject: Subject::Job(job.datasource.clone(), job.job.clone()),
+            url,
+            body: body(&told),
+        }
+    }
+}
+
+fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+fn body(told: &impl Serialize) -> Bytes {
+    // Expect safety: strings and numbers always serialise.
+    let body = serde_json::to_vec(told).expect("a notice serialises");
+    body.into()
 }
 
 /// What is told of a task.
@@ -117,6 +152,21 @@ struct TaskSettled<'a> {
     finished: u32,
     failed: u32,
     settled_at: Option<String>,
+    location: String,
+}
+
+/// What is told of a job. Its response may be long, and is read where the location says.
+#[derive(Debug, Serialize)]
+struct JobEnded<'a> {
+    event: &'static str,
+    delivery: Uuid,
+    datasource_id: &'a str,
+    job: &'a str,
+    client: &'a str,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    ended_at: String,
     location: String,
 }
 

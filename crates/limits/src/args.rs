@@ -20,6 +20,8 @@ pub enum Section {
     Growth,
     /// Celery with the same job
     Peer,
+    /// Runs that 1, 8 and 32 clients pull, beside the public server of taskfarm
+    Runs,
     /// Durable POSTs for ten minutes, once, after all rounds
     Soak,
 }

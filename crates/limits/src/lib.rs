@@ -20,6 +20,7 @@ pub mod peer;
 pub mod probe;
 pub mod product;
 pub mod round;
+pub mod runs;
 pub mod stage;
 pub mod tables;
 pub mod targets;

@@ -6,6 +6,7 @@ use crate::growth::Growth;
 use crate::limits::{self, CROWDS, QUEUES};
 use crate::peer::Celery;
 use crate::probe::probe;
+use crate::runs;
 use crate::stage::Stage;
 use crate::tasker;
 
@@ -85,6 +86,9 @@ pub async fn play(stage: &Stage, prepared: &Prepared, args: &Args, figures: &mut
         if wants(Section::Fanout) {
             tasker::crowd(stage, queues, figures).await;
         }
+    }
+    if wants(Section::Runs) {
+        runs::compare(stage, args, figures);
     }
     if let Some(growth) = &prepared.growth {
         growth.measure(stage, args, figures).await;

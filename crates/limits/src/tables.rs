@@ -138,10 +138,26 @@ const LARGEST: &[Row] = &[
     ("memory of the API afterwards, MiB", "largest.api_mib"),
 ];
 
-/// Beside how many tasks, and what.
-const GROWTH: ([&str; 3], &[Row]) = (
-    ["1000", "100000", "1000000"],
-    &[
+/// Figures of several kinds side by side.
+struct Across {
+    title: &'static str,
+    /// What all columns are about.
+    about: &'static str,
+    /// What each column is, and what the names of its figures begin with.
+    columns: &'static [(&'static str, &'static str)],
+    /// What each row is, and what the names of its figures end with.
+    rows: &'static [Row],
+}
+
+const GROWTH: Across = Across {
+    title: "Growth",
+    about: "tasks in the database",
+    columns: &[
+        ("1,000", "growth.1000"),
+        ("100,000", "growth.100000"),
+        ("1,000,000", "growth.1000000"),
+    ],
+    rows: &[
         ("POST, p50, ms", "post_p50_ms"),
         ("POST, p99, ms", "post_p99_ms"),
         ("GET of a recent task, p50, ms", "recent_get_p50_ms"),
@@ -154,7 +170,26 @@ const GROWTH: ([&str; 3], &[Row]) = (
         ("memory of the API afterwards, MiB", "api_mib"),
         ("memory of an idle worker, MiB", "worker_idle_mib"),
     ],
-);
+};
+
+const RUNS: Across = Across {
+    title: "Runs: tasker beside the public server of taskfarm",
+    about: "clients",
+    columns: &[
+        ("1, taskfarm", "runs.taskfarm.1"),
+        ("1, tasker", "runs.tasker.1"),
+        ("8, taskfarm", "runs.taskfarm.8"),
+        ("8, tasker", "runs.tasker.8"),
+        ("32, taskfarm", "runs.taskfarm.32"),
+        ("32, tasker", "runs.tasker.32"),
+    ],
+    rows: &[
+        ("get a task, mean, ms", "get_ms"),
+        ("update it, mean, ms", "update_ms"),
+        ("done with it, mean, ms", "done_ms"),
+        ("tasks a second", "tasks_per_second"),
+    ],
+};
 
 /// All tables.
 #[must_use]
@@ -169,7 +204,8 @@ pub fn markdown(figures: &Figures) -> String {
     ] {
         text += &table(title, rows, figures);
     }
-    text += &growth(figures);
+    text += &across(&RUNS, figures);
+    text += &across(&GROWTH, figures);
     text += &table("A task with 50,000 responses", LARGEST, figures);
     if figures.voids().is_empty() {
         text += "\nNo run was void.\n";
@@ -224,18 +260,28 @@ fn table(title: &str, rows: &[Row], figures: &Figures) -> String {
     )
 }
 
-fn growth(figures: &Figures) -> String {
-    let (sizes, rows) = GROWTH;
+/// Empty if nothing of it was measured.
+fn across(table: &Across, figures: &Figures) -> String {
     let mut lines = String::new();
-    for (what, name) in rows {
-        let medians = sizes.map(|size| figures.median(&format!("growth.{size}.{name}")));
+    for (what, name) in table.rows {
+        let medians = table.columns.iter();
+        let medians: Vec<_> = medians
+            .map(|(_, column)| figures.median(&format!("{column}.{name}")))
+            .collect();
         if medians.iter().any(Option::is_some) {
-            let shown = medians.map(|median| median.map(show).unwrap_or_default());
+            let shown = medians
+                .into_iter()
+                .map(|median| median.map(show).unwrap_or_default());
+            let shown: Vec<_> = shown.collect();
             writeln!(lines, "| {what} | {} |", shown.join(" | ")).expect("memory");
         }
     }
-    let head = "| tasks in the database | 1,000 | 100,000 | 1,000,000 |\n|---|---|---|---|";
-    headed("Growth", head, &lines)
+    let mut head = format!("| {} |", table.about);
+    for (column, _) in table.columns {
+        head += &format!(" {column} |");
+    }
+    let rule = "---|".repeat(1 + table.columns.len());
+    headed(table.title, &format!("{head}\n|{rule}"), &lines)
 }
 
 fn headed(title: &str, head: &str, lines: &str) -> String {

@@ -125,6 +125,12 @@ pub const TARGETS: &[Target] = &[
         0.33,
     ),
     ratio(
+        "tasks of a run pulled by 32 clients : of taskfarm's server",
+        "runs.tasker.32.tasks_per_second",
+        "runs.taskfarm.32.tasks_per_second",
+        Bound::AtLeast(10.0),
+    ),
+    ratio(
         "one task to 1,000 endpoints, recorded : one message to 1,000 consumers, acked",
         "crowd.1000.ms",
         "rabbitmq.one_to_1000_ms",

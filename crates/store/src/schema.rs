@@ -99,6 +99,8 @@ diesel::table! {
         created_at -> Timestamp,
         next_try_at -> Nullable<Timestamp>,
         finished_at -> Nullable<Timestamp>,
+        datasource -> Nullable<Text>,
+        job -> Nullable<Text>,
     }
 }
 
@@ -166,6 +168,8 @@ diesel::table! {
         created_at -> Timestamp,
         cancel_requested_at -> Nullable<Timestamp>,
         final_at -> Nullable<Timestamp>,
+        task_uid -> Nullable<Binary>,
+        callback_url -> Nullable<Text>,
     }
 }
 

@@ -183,7 +183,9 @@ pub fn api_settings(config: &Config) -> Result<ApiSettings, Failure> {
         task_types.push(TaskTypeSettings {
             kind: match task_type.kind {
                 Kind::Task => tasker_api::Kind::Task,
-                Kind::Job => tasker_api::Kind::Job,
+                Kind::Job => tasker_api::Kind::Job {
+                    endpoint: task_type.endpoint.clone(),
+                },
             },
             run_policy: task_type.run_policy,
             retry: task_type.retry,

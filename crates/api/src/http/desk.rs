@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
+use tasker_core::callback::CallbackUrl;
 use tasker_core::jobs::Jobs;
-use tasker_core::notice::Notices;
+use tasker_core::notice::{Notices, Subject};
 use tasker_core::runs::Runs;
 use tasker_core::store::{Store, StoreError};
 use tasker_core::task::Task;
@@ -18,6 +19,7 @@ use super::problem::{Code, Problem};
 use crate::accept::Intake;
 use crate::auth::Doorkeeper;
 use crate::board::Board;
+use crate::bridge::Bell;
 use crate::courier::Courier;
 use crate::fault::Faults;
 use crate::fleet::Fleet;
@@ -27,6 +29,7 @@ use crate::outage::Outage;
 use crate::pulls::Pulls;
 use crate::relay::RelayDesk;
 use crate::settings::{ApiSettings, Kind, TaskTypeSettings};
+use crate::show::CallbackJson;
 use crate::validate::name;
 
 /// What every request handler shares.
@@ -50,6 +53,8 @@ pub(crate) struct Desk {
     pub(crate) owner: ProcessId,
     /// The process stops; long-polls end.
     pub(crate) stopping: CancellationToken,
+    /// Wakes who makes tasks of jobs.
+    pub(crate) bell: Arc<Bell>,
     /// Who waits for changes of jobs.
     pub(crate) news: Arc<News>,
     pub(crate) subscribers: Arc<Semaphore>,
@@ -89,6 +94,20 @@ impl Desk {
                 Err(Problem::internal())
             }
         }
+    }
+
+    /// How the completion of something was told that wants it to be.
+    pub(crate) async fn callback(
+        &self,
+        url: Option<&CallbackUrl>,
+        subject: Subject,
+    ) -> Result<Option<CallbackJson>, Problem> {
+        let Some(url) = url else {
+            return Ok(None);
+        };
+        let notices = Arc::clone(&self.notices);
+        let last = self.apart(async move { notices.last(subject).await });
+        Ok(Some(CallbackJson::of(url.as_str(), last.await?)))
     }
 
     /// The settings of the task type in the path. One that the caller may not touch is told like one

@@ -67,6 +67,7 @@ codes! {
     JobReused = 409 "job_reused" "The name stands for another job",
     JobMove = 409 "illegal_transition" "The job cannot become so from where it stands",
     JobRestless = 409 "too_many_changes" "The job has changed too often",
+    ServedByWorker = 409 "served_by_worker" "A worker performs these jobs",
     TaskNotHeld = 409 "task_not_held" "The task is not the worker's",
     BodyTooLarge = 413 "body_too_large" "The body is too large",
     PayloadTooLarge = 413 "payload_too_large" "The payload is too large",

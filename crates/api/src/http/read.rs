@@ -1,6 +1,5 @@
 //! The GET routes of tasks: one task, lists of tasks, the responses of one.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -8,7 +7,7 @@ use serde::Serialize;
 use tasker_core::TaskId;
 use tasker_core::notice::Subject;
 use tasker_core::store::{ResponseFilter, TaskFilter};
-use tasker_core::task::{Task, TaskHead};
+use tasker_core::task::Task;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
@@ -18,9 +17,7 @@ use super::desk::{Desk, unknown_task};
 use super::problem::Problem;
 use super::query::{Query, cursor};
 use crate::settings::MAX_WAIT_S;
-use crate::show::{
-    Answer, CallbackJson, MAX_REASONS, MAX_ROWS, ResponseJson, Summary, TaskHeadJson, TaskJson,
-};
+use crate::show::{Answer, MAX_REASONS, MAX_ROWS, ResponseJson, Summary, TaskHeadJson, TaskJson};
 
 /// Tasks in a page.
 const PAGE: u32 = 50;
@@ -110,7 +107,8 @@ async fn answer(
         .await?;
     let standing = standing.ok_or_else(unknown_task)?;
     task.head = standing.head;
-    let callback = callback(desk, &task.head).await?;
+    let (url, subject) = (task.head.callback_url.as_ref(), Subject::Task(task.head.id));
+    let callback = desk.callback(url, subject).await?;
     let mut rows = standing.responses;
     let is_more = rows.len() > MAX_ROWS as usize;
     rows.truncate(MAX_ROWS as usize);
@@ -132,19 +130,6 @@ async fn answer(
         summary: Summary::of(&task.head, &standing.tally, &desk.settings.timing),
         callback,
     })
-}
-
-/// How the completion was told, of a task that wants it to be.
-async fn callback(
-    desk: &web::Data<Desk>,
-    task: &TaskHead,
-) -> Result<Option<CallbackJson>, Problem> {
-    let Some(url) = &task.callback_url else {
-        return Ok(None);
-    };
-    let (notices, subject) = (Arc::clone(&desk.notices), Subject::Task(task.id));
-    let last = desk.apart(async move { notices.last(subject).await });
-    Ok(Some(CallbackJson::of(url.as_str(), last.await?)))
 }
 
 fn list_of(task: &Task) -> String {

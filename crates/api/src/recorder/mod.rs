@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::board::Board;
+use crate::bridge::Bell;
 use crate::courier::{Courier, reason};
 use crate::fleet::Fleet;
 use crate::metrics::{Metrics, count};
@@ -39,6 +40,8 @@ pub(crate) struct Recorder {
     pub(crate) board: Arc<Board>,
     /// Wakes the scheduler: rows are due to be asked.
     pub(crate) asks: Arc<Notify>,
+    /// Wakes who lets jobs follow their tasks.
+    pub(crate) bell: Arc<Bell>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) task_types: HashSet<TaskType>,
     pub(crate) settings: RecorderSettings,

@@ -48,7 +48,11 @@ impl Recorder {
     async fn write_all(&self, mut all: Vec<Arrived>) -> Result<(), StoreError> {
         while !all.is_empty() {
             let rest = all.split_off(self.share(&all));
+            let is_of_job = all.iter().any(|a| self.bell.is_for(&a.task_type));
             let recorded = self.store.record(all).await?;
+            if is_of_job {
+                self.bell.ring();
+            }
             for verdict in recorded.verdicts {
                 count(&self.metrics.reports, "verdict", verdict.as_str(), 1);
             }

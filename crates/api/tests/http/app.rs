@@ -15,7 +15,7 @@ use tasker_core::accounts::Accounts;
 use tasker_core::broker::Broker;
 use tasker_core::schema::PayloadSchema;
 use tasker_core::store::{Ports, Store, TaskFilter, Timing};
-use tasker_core::{Client, TaskType};
+use tasker_core::{Client, EndpointName, TaskType};
 use tasker_store::StoreOptions;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -85,7 +85,8 @@ impl Reply {
 }
 
 /// The task types of the tests: `worker` as it comes, `all` where everybody performs, `strict` with
-/// a schema and known endpoints only; the datasources `ds`, and `typed` with a schema.
+/// a schema and known endpoints only; the datasources `ds`, `made` whose server is the worker of endpoint
+/// `a`, and `typed` with a schema.
 pub(crate) fn settings() -> ApiSettings {
     let kind = |name| TaskTypeSettings::new(TaskType::parse(name).unwrap());
     let schema = serde_json::json!({
@@ -101,11 +102,17 @@ pub(crate) fn settings() -> ApiSettings {
                 ..kind("all")
             },
             TaskTypeSettings {
-                kind: Kind::Job,
+                kind: Kind::JOB,
                 ..kind("ds")
             },
             TaskTypeSettings {
-                kind: Kind::Job,
+                kind: Kind::Job {
+                    endpoint: Some(EndpointName::parse("a").unwrap()),
+                },
+                ..kind("made")
+            },
+            TaskTypeSettings {
+                kind: Kind::JOB,
                 schema: Some(PayloadSchema::compile(&schema).unwrap()),
                 ..kind("typed")
             },

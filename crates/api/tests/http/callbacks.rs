@@ -15,7 +15,7 @@ use crate::app::{App, settings};
 use crate::worker::{Worker, report};
 
 /// Settings with receivers; a try that failed is repeated at once.
-fn allowing(allowed: &[&str]) -> ApiSettings {
+pub(crate) fn allowing(allowed: &[&str]) -> ApiSettings {
     let allow = AllowList::parse(allowed.iter().copied()).unwrap();
     let sender = Sender::new(Settings {
         allow: allow.clone(),

@@ -14,6 +14,7 @@ mod faulty;
 mod idempotency;
 mod jobs;
 mod jobs_of_clients;
+mod jobs_of_workers;
 mod line;
 mod log;
 mod purging;

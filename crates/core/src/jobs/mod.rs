@@ -5,6 +5,7 @@
 //! cancels), and how jobs changed. Both are numbered without gaps, and their times strictly rise, so
 //! that a reader who knows the last number it saw misses nothing and sees nothing twice.
 
+mod served;
 mod status;
 
 use std::time::Duration;
@@ -13,9 +14,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
+pub use served::outcome_of;
 pub use status::{JobStatus, Move, judge};
 
 use crate::account::ClientScope;
+use crate::callback::CallbackUrl;
+use crate::id::{TaskId, TaskUid};
 use crate::name::{Client, Identifier, TaskType};
 use crate::store::StoreError;
 
@@ -38,6 +42,10 @@ pub struct NewJob {
     pub job: Identifier,
     /// What is asked, JSON, byte for byte as it was sent; `None`: nothing was sent along.
     pub request: Option<Bytes>,
+    /// The task that will perform it, if its server is a worker; `None`: its server speaks HTTP.
+    pub task: Option<TaskUid>,
+    /// Where its end is told.
+    pub callback_url: Option<CallbackUrl>,
 }
 
 /// How a job stands: the part of it that its server decides.
@@ -194,6 +202,35 @@ pub enum Updated {
     Unknown,
 }
 
+/// An open job whose server is a worker and that is to be looked at, see [`Jobs::unfollowed`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfollowed {
+    /// The job.
+    pub job: Identifier,
+    /// What is to be done.
+    pub due: Due,
+}
+
+/// What is to be done with a job whose server is a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Due {
+    /// Its task is to be stored.
+    Perform {
+        /// The task's identity.
+        task: TaskUid,
+        /// Who asks.
+        client: Client,
+        /// What is asked.
+        request: Option<Bytes>,
+    },
+    /// Its task could not be stored in time, and is not to be any more.
+    GiveUp,
+    /// Its client has given it up; its task is to be cancelled.
+    Cancel(TaskId),
+    /// Its response has moved on, and the job is to follow it.
+    Follow,
+}
+
 /// Where a page of a log begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From {
@@ -264,13 +301,13 @@ pub trait Jobs: Send + Sync + 'static {
     /// Stores a job, and the request for its server.
     async fn submit(&self, job: NewJob) -> Result<Marked<Submitted>, StoreError>;
 
-    /// One job, if the scope sees it.
+    /// One job, if the scope sees it, and where its end is told.
     async fn job(
         &self,
         scope: &ClientScope,
         datasource: &TaskType,
         job: &Identifier,
-    ) -> Result<Option<Job>, StoreError>;
+    ) -> Result<Option<(Job, Option<CallbackUrl>)>, StoreError>;
 
     /// Asks the server of a job to give it up, once. The job's status is the server's to change.
     async fn cancel(
@@ -304,6 +341,25 @@ pub trait Jobs: Send + Sync + 'static {
 
     /// The newest request; `None`: there is none (any more).
     async fn latest(&self, datasource: &TaskType) -> Result<Option<Request>, StoreError>;
+
+    // For jobs whose server is a worker.
+
+    /// Open jobs of a datasource with a [`NewJob::task`] with which something is to be done, at most
+    /// `limit`. A task is stored only for jobs that are not older than `within`.
+    async fn unfollowed(
+        &self,
+        datasource: &TaskType,
+        within: Duration,
+        limit: u32,
+    ) -> Result<Vec<Unfollowed>, StoreError>;
+
+    /// Lets jobs follow the response of their task, by legal moves only (see [`outcome_of`]). Jobs
+    /// without one, and those that stand so already, stay as they are.
+    async fn follow(
+        &self,
+        datasource: &TaskType,
+        jobs: Vec<Identifier>,
+    ) -> Result<Marked<()>, StoreError>;
 
     // For those who wait.
 

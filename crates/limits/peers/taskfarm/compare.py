@@ -1,15 +1,16 @@
 """tasker beside the public server of taskfarm: the same client, the same calls, in one run.
 
-usage: compare.py TASKS ROUNDS NAME=URL...
+usage: compare.py TASKS NAME=URL...
 
-Prints a table: the mean times of a call as the clients see them, and tasks a second, by the number of
-clients; of several rounds the median.
+Prints one JSON document, flat: for each server and number of clients the mean times of a call as the
+clients see them, and tasks a second.
 """
 
+import json
 import statistics
 import sys
 
-from crowd import USER, crowd, new_run
+from crowd import crowd, new_run
 
 CLIENTS = (1, 8, 32)
 
@@ -29,28 +30,21 @@ def measure(url, tasks, clients):
 
 
 CALLS = ("get", "update", "done")
+FIGURES = (*(f"{call}_ms" for call in CALLS), "tasks_per_second")
 
 
 def main():
-    tasks, rounds = int(sys.argv[1]), int(sys.argv[2])
-    servers = [argument.split("=", 1) for argument in sys.argv[3:]]
-    for name, url in servers:
+    tasks = int(sys.argv[1])
+    servers = [argument.split("=", 1) for argument in sys.argv[2:]]
+    for _, url in servers:
         # Warm connections, caches and statements.
         measure(url, 16, 4)
-        print(f"{name} is warm", file=sys.stderr)
-    figures = {}
-    for _ in range(rounds):
-        for clients in CLIENTS:
-            for name, url in servers:
-                found = measure(url, tasks, clients)
-                print(name, clients, [round(value, 2) for value in found], file=sys.stderr)
-                figures.setdefault((clients, name), []).append(found)
-    print("| clients | server | get, ms | update, ms | done, ms | tasks/s |")
-    print("|---|---|---|---|---|---|")
-    for (clients, name), found in figures.items():
-        row = [statistics.median(column) for column in zip(*found)]
-        cells = " | ".join(f"{value:.1f}" for value in row)
-        print(f"| {clients} | {name} | {cells} |")
+    told = {"void": None}
+    for clients in CLIENTS:
+        for name, url in servers:
+            found = zip(FIGURES, measure(url, tasks, clients))
+            told |= {f"{name}.{clients}.{figure}": value for figure, value in found}
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":

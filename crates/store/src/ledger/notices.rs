@@ -51,7 +51,7 @@ impl Notices for Ledger {
 
     async fn last(&self, subject: Subject) -> Result<Option<Notice>, StoreError> {
         self.run("last_notice", Read, subject, |conn, subject| {
-            Box::pin(last(conn, *subject))
+            Box::pin(last(conn, subject))
         })
         .await
     }
@@ -82,6 +82,19 @@ pub(super) async fn forget(conn: &mut Conn, tasks: &[TaskId]) -> Result<(), Fail
             .execute(conn)
             .await?;
     }
+    Ok(())
+}
+
+/// Forgets everything that was to be told of jobs of a datasource.
+pub(super) async fn forget_jobs(
+    conn: &mut Conn,
+    datasource: &str,
+    jobs: &[String],
+) -> Result<(), Failure> {
+    let of_jobs = notices::table
+        .filter(notices::datasource.eq(datasource))
+        .filter(notices::job.eq_any(jobs));
+    diesel::delete(of_jobs).execute(conn).await?;
     Ok(())
 }
 
@@ -214,15 +227,24 @@ async fn note(
     Ok(changed > 0)
 }
 
-async fn last(conn: &mut Conn, subject: Subject) -> Result<Option<Notice>, Failure> {
-    let (kind, subject) = subject.code();
-    let row: Option<NoticeRow> = notices::table
-        .filter(notices::kind.eq(kind))
-        .filter(notices::subject.eq(subject))
+async fn last(conn: &mut Conn, subject: &Subject) -> Result<Option<Notice>, Failure> {
+    let newest = notices::table
         .order(notices::id.desc())
-        .select(NoticeRow::as_select())
-        .first(conn)
-        .await
-        .optional()?;
-    row.map(NoticeRow::decode).transpose()
+        .select(NoticeRow::as_select());
+    let row: QueryResult<NoticeRow> = match subject {
+        Subject::Task(_) => {
+            let (kind, number) = subject.code();
+            let of_task = newest
+                .filter(notices::kind.eq(kind))
+                .filter(notices::subject.eq(number));
+            of_task.first(conn).await
+        }
+        Subject::Job(datasource, job) => {
+            let of_job = newest
+                .filter(notices::datasource.eq(datasource.as_str()))
+                .filter(notices::job.eq(job.as_str()));
+            of_job.first(conn).await
+        }
+    };
+    row.optional()?.map(NoticeRow::decode).transpose()
 }

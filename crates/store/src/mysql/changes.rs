@@ -54,7 +54,7 @@ row!(ResponseBody, responses: task_id task_type endpoint state attempt final_att
     late errnr errmsg payload progress_percent progress_note created_at received_at started_at finished_at
     last_modified_at elapsed_ms ask_at retry_at);
 
-row!(NewNoticeRow, notices: uid kind subject url host body state tries created_at next_try_at);
+row!(NewNoticeRow, notices: uid kind subject url host body state tries created_at next_try_at datasource job);
 
 row!(RunTaskRow, run_tasks: run_id task state percent attempt epoch worker_id started_at updated_at
     lease_until result);

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use chrono::NaiveDateTime;
 use diesel::prelude::*;
+use tasker_core::callback::CallbackUrl;
 use tasker_core::jobs::{Asked, Change, Job, JobStatus, Outcome, Request};
 use tasker_core::name::{Client, Identifier, TaskType};
 
@@ -46,9 +47,17 @@ pub(crate) struct JobRow {
     pub error: Option<String>,
     pub changed: i32,
     pub cancel_requested_at: Option<NaiveDateTime>,
+    pub task_uid: Option<Vec<u8>>,
+    pub callback_url: Option<String>,
 }
 
 impl JobRow {
+    /// Where its end is told.
+    pub(crate) fn callback(&self) -> Result<Option<CallbackUrl>, Failure> {
+        let url = self.callback_url.as_deref().map(CallbackUrl::parse);
+        url.transpose().map_err(|e| corrupt("jobs", e))
+    }
+
     pub(crate) fn decode(self) -> Result<Job, Failure> {
         let table = "jobs";
         Ok(Job {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::prelude::*;
 use tasker_core::id::ProcessId;
-use tasker_core::notice::{Errand, NewNotice, Notice, NoticeState};
+use tasker_core::notice::{Errand, NewNotice, Notice, NoticeState, Subject};
 
 use super::{corrupt, stored, unsigned, uuid};
 use crate::failure::Failure;
@@ -26,12 +26,18 @@ pub(crate) struct NewNoticeRow {
     pub tries: i32,
     pub created_at: NaiveDateTime,
     pub next_try_at: Option<NaiveDateTime>,
+    pub datasource: Option<String>,
+    pub job: Option<String>,
 }
 
 impl NewNoticeRow {
     /// The row of a new notice, due at once.
     pub(crate) fn new(notice: &NewNotice, now: DateTime<Utc>) -> Self {
         let (kind, subject) = notice.subject.code();
+        let (datasource, job) = match &notice.subject {
+            Subject::Task(_) => (None, None),
+            Subject::Job(datasource, job) => (Some(datasource), Some(job)),
+        };
         Self {
             uid: notice.uid.as_bytes().to_vec(),
             kind,
@@ -43,6 +49,8 @@ impl NewNoticeRow {
             tries: 0,
             created_at: stored(now),
             next_try_at: Some(stored(now)),
+            datasource: datasource.map(|name| name.as_str().to_owned()),
+            job: job.map(|name| name.as_str().to_owned()),
         }
     }
 }

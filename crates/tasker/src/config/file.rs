@@ -209,6 +209,7 @@ pub(super) struct TaskTypeList(pub(super) Vec<TaskTypeEntry>);
 pub(super) struct TaskTypeEntry {
     pub(super) name: TaskType,
     pub(super) kind: Text,
+    pub(super) endpoint: Text,
     pub(super) run_policy: Text,
     pub(super) max_attempts: Number,
     pub(super) retry_backoff_s: Number,
@@ -267,6 +268,7 @@ impl<'de> Visitor<'de> for Item<'_> {
         self.first(TaskTypeEntry {
             name,
             kind: None,
+            endpoint: None,
             run_policy: None,
             max_attempts: None,
             retry_backoff_s: None,

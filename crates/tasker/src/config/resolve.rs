@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tasker_core::EndpointName;
 use tasker_core::retry::{MAX_ATTEMPTS, MAX_BACKOFF_S, RetryPolicy};
 use tasker_core::runs::Lease;
 use tasker_core::schema::PayloadSchema;
@@ -138,6 +139,7 @@ impl Reader<'_> {
                 &entry.kind,
                 &[("task", Kind::Task), ("job", Kind::Job)],
             ),
+            endpoint: self.endpoint(&key("endpoint"), &entry.endpoint),
             run_policy: self.optional_word(
                 &key("run_policy"),
                 &entry.run_policy,
@@ -159,6 +161,14 @@ impl Reader<'_> {
                 .unwrap_or(false),
             schema,
         }
+    }
+
+    fn endpoint(&mut self, key: &str, written: &Option<Written<String>>) -> Option<EndpointName> {
+        written.as_ref()?;
+        let text = self.text(key, written);
+        EndpointName::parse(&text)
+            .map_err(|error| self.fault(key, format!("{text:?} {error}")))
+            .ok()
     }
 
     fn retry(&mut self, key: &dyn Fn(&str) -> String, entry: &TaskTypeEntry) -> RetryPolicy {

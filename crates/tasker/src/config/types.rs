@@ -4,12 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tasker_core::TaskType;
 use tasker_core::callback::AllowList;
 use tasker_core::retry::RetryPolicy;
 use tasker_core::runs::Lease;
 use tasker_core::store::Timing;
 use tasker_core::task::RunPolicy;
+use tasker_core::{EndpointName, TaskType};
 
 use super::secret::{DbUri, Secret};
 
@@ -63,7 +63,7 @@ pub enum Unlisted {
 pub enum Kind {
     /// Tasks for many endpoints.
     Task,
-    /// A datasource: jobs for one server that speaks HTTP.
+    /// A datasource: jobs for one server.
     Job,
 }
 
@@ -74,6 +74,8 @@ pub struct TaskTypeConfig {
     pub name: TaskType,
     /// What it is.
     pub kind: Kind,
+    /// The endpoint whose worker performs the jobs of a datasource; `None`: its server speaks HTTP.
+    pub endpoint: Option<EndpointName>,
     /// What happens to an interrupted run.
     pub run_policy: RunPolicy,
     /// `max_attempts`, `retry_backoff_s` and `retry_backoff_max_s`: how often a failure is tried again

@@ -1,7 +1,7 @@
 //! Whether a configuration's values fit together: rules across keys.
 
 use super::Needs;
-use super::types::{Auth, Config};
+use super::types::{Auth, Config, Kind};
 
 /// A rule that is broken.
 pub(super) struct Broken {
@@ -94,6 +94,11 @@ pub(super) fn check(config: &Config, needs: Needs) -> Vec<Broken> {
                 "must not exceed max_timeout_s ({})",
                 task_type.max_timeout_s
             ),
+        );
+        rule(
+            task_type.endpoint.is_none() || task_type.kind == Kind::Job,
+            &[&format!("task_types[{i}].endpoint")],
+            "goes with kind: job only; tasks name their endpoints themselves".to_owned(),
         );
         let retry = &task_type.retry;
         rule(

@@ -88,6 +88,39 @@ fn what_one_process_writes_the_others_subscribers_see() {
     assert_eq!(other.next().data["job"], "x");
 }
 
+/// Whatever the process that took the job had done of it when it died.
+#[test]
+fn a_worker_performs_a_job_though_the_process_that_took_it_dies() {
+    let mut system = System::init();
+    system.start_api();
+    let body = json!({"job": "s", "client": "one", "request": {"what": "all"}});
+    let (status, answer) = system.post("/saving/job/", &body);
+    assert_eq!(status, 201, "{answer}");
+    system.kill_api();
+
+    system.start_api();
+    let events = subscribe(
+        &system.url,
+        "/sub/saving/job",
+        r#"{"client":"one"}"#,
+        Some(0),
+    );
+    let _worker = system.start_worker("console1", "saving");
+    let status = system.wait_until("/saving/job/s/", |job| job["status"] == "complete");
+    assert_eq!(status["response"], json!({"saved": true}));
+    // Twice it failed and was tried again.
+    let mut life: Vec<String> = Vec::new();
+    while life.last().is_none_or(|word| word != "complete") {
+        let event = events.next();
+        life.push(event.data["data"]["status"].as_str().unwrap().to_owned());
+    }
+    let (ways, retries) = (["submitted", "accepted"], ["retrying", "accepted"]);
+    let expected = [&ways[..], &retries, &retries, &["complete"]].concat();
+    assert_eq!(life, expected);
+    let runs = std::fs::read_to_string(system.dir().join("flaky.runs")).unwrap();
+    assert_eq!(runs.lines().count(), 3, "{runs}");
+}
+
 const WRITERS: usize = 4;
 const EACH: usize = 25;
 const STEPS: usize = 3;

@@ -4,9 +4,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Handlers that answer at once (`worker`), when a file appears (`backup`), or at the third attempt
-/// (`flaky`), and say which run it was.
+/// (`flaky`, and `saving` of jobs), and say which run it was.
 pub(crate) fn make_handlers(dir: &Path) {
-    for (name, script) in [("worker", WORKER), ("backup", BACKUP), ("flaky", FLAKY)] {
+    for (name, script) in [
+        ("worker", WORKER),
+        ("backup", BACKUP),
+        ("flaky", FLAKY),
+        ("saving", FLAKY),
+    ] {
         let folder = dir.join(name);
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("handler.yaml"), HANDLER).unwrap();
@@ -48,6 +53,12 @@ task_types:
     retry_backoff_max_s: 2
   - name: ds
     kind: job
+  - name: saving
+    kind: job
+    endpoint: console1
+    max_attempts: 3
+    retry_backoff_s: 1
+    retry_backoff_max_s: 2
 api:
   auth: none
   port: 0

@@ -92,6 +92,8 @@ pub(crate) fn new(who: &str, name: &str, request: &'static str) -> NewJob {
         client: client(who),
         job: named(name),
         request: Some(Bytes::from_static(request.as_bytes())),
+        task: None,
+        callback_url: None,
     }
 }
 
@@ -134,7 +136,7 @@ pub(crate) async fn cancel(jobs: &dyn Jobs, who: &str, name: &str) -> Cancelled 
 /// A job of the datasource `ds`, as its client sees it.
 pub(crate) async fn look(jobs: &dyn Jobs, who: &str, name: &str) -> Option<Job> {
     let found = jobs.job(&scope(who), &source("ds"), &named(name)).await;
-    found.expect("looked")
+    found.expect("looked").map(|(job, _)| job)
 }
 
 #[cfg(test)]

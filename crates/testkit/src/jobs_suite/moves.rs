@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use tasker_core::account::ClientScope;
+use tasker_core::callback::CallbackUrl;
 use tasker_core::jobs::{
     Asked, Bound, Cancelled, From, JobStatus, Log, MAX_CHANGES, Mark, NewJob, Outcome, Submitted,
     Update, Updated,
@@ -67,7 +68,12 @@ pub async fn a_name_stands_for_one_job(books: &dyn Books) {
         request: None,
         ..new("one", "j", "")
     };
+    let told = NewJob {
+        callback_url: CallbackUrl::parse("https://hooks.example/").ok(),
+        ..new("one", "j", "1")
+    };
     for other in [
+        told,
         new("one", "j", "2"),
         new("one", "j", "1 "),
         new("two", "j", "1"),

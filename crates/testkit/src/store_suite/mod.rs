@@ -18,6 +18,7 @@ pub mod reading;
 pub mod recording;
 pub mod relaying;
 pub mod retrying;
+pub mod serving;
 pub mod strangers;
 
 use std::sync::Arc;
@@ -181,6 +182,14 @@ macro_rules! store_suite {
             purging: a_sweep_goes_on_where_another_ended,
             purging: what_is_purged_cannot_be_changed,
             purging: purgers_and_writers_do_not_meet,
+            serving: a_job_of_a_worker_waits_for_its_task,
+            serving: only_jobs_of_workers_are_looked_at,
+            serving: a_job_follows_its_task_to_its_end,
+            serving: skipped_steps_of_a_job_are_made_up_for,
+            serving: followers_at_once_make_each_step_once,
+            serving: a_cancelled_job_cancels_its_task,
+            serving: an_old_job_gets_no_task_any_more,
+            serving: the_end_of_a_job_leaves_a_notice,
             notifying: whatever_settles_a_task_leaves_a_notice,
             notifying: a_task_without_a_callback_leaves_none,
             notifying: a_task_that_settles_again_leaves_another,

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
+use tasker_core::TaskUid;
 use tasker_core::jobs::{Cancelled, NewJob, Submitted};
+use tasker_core::notice::Subject;
 
 use super::record::{ClientBody, JobBody, JobKey, StatusJson, read_client, read_submit};
 use super::{datasource, job_name, other_client, scope_of, unknown_job};
@@ -46,17 +48,25 @@ pub(crate) async fn submit(
         client: scope.client().clone(),
         job: asked.job,
         request: asked.request,
+        task: kind.kind.endpoint().map(|_| TaskUid::mint()),
+        callback_url: asked.callback_url,
     };
     let jobs = Arc::clone(&desk.jobs);
     let marked = desk.apart(async move { jobs.submit(new).await }).await?;
     desk.news.publish(&marked.marks);
+    if desk.bell.is_for(&kind.name) {
+        desk.bell.ring();
+    }
     let (job, is_new) = match marked.answer {
         Submitted::New(job) => (job, true),
         Submitted::Same(job) => (job, false),
         Submitted::Reused => {
             let detail = "The name stands for another job; nothing was changed.";
             let problem = Problem::new(Code::JobReused, detail);
-            return Err(problem.with("job", "stands for a job with another request or client"));
+            return Err(problem.with(
+                "job",
+                "stands for a job with another request, client or callback",
+            ));
         }
     };
     let mut response = if is_new {
@@ -95,12 +105,14 @@ pub(crate) async fn poll(
     Query::none(&req)?;
     let name = job_name(&req)?;
     let (jobs, scope) = (Arc::clone(&desk.jobs), caller.scope().clone());
+    let subject = Subject::Job(datasource.clone(), name.clone());
     let found = desk
         .apart(async move { jobs.job(&scope, &datasource, &name).await })
         .await?;
-    let job = found.ok_or_else(unknown_job)?;
+    let (job, url) = found.ok_or_else(unknown_job)?;
+    let callback = desk.callback(url.as_ref(), subject).await?;
     let json = StatusJson::of(job).map_err(|error| Problem::of_store(&error))?;
-    Ok(HttpResponse::Ok().json(json))
+    Ok(HttpResponse::Ok().json(json.with_callback(callback)))
 }
 
 /// Cancel a job.
@@ -122,7 +134,8 @@ pub(crate) async fn cancel(
     payload: web::Payload,
     desk: web::Data<Desk>,
 ) -> Result<HttpResponse, Problem> {
-    let datasource = datasource(&desk, &req, &caller)?.name.clone();
+    let kind = datasource(&desk, &req, &caller)?;
+    let datasource = kind.name.clone();
     Query::none(&req)?;
     let body = body::read_optional(&req, payload, &desk).await?;
     let named = match &body {
@@ -139,6 +152,9 @@ pub(crate) async fn cancel(
         .apart(async move { jobs.cancel(&scope, &datasource, &name).await })
         .await?;
     desk.news.publish(&marked.marks);
+    if desk.bell.is_for(&kind.name) {
+        desk.bell.ring();
+    }
     match marked.answer {
         Cancelled::Asked(job) => {
             let json = StatusJson::of(job).map_err(|error| Problem::of_store(&error))?;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tasker_core::callback::CallbackUrl;
 use tasker_core::jobs::{Asked, Change, Job, JobStatus, MAX_ERROR_BYTES, Outcome, Request};
 use tasker_core::store::StoreError;
 use tasker_core::{Client, Identifier, TaskType};
@@ -13,7 +14,8 @@ use crate::fault::{Fault, FaultCode, Faults};
 use crate::fields::Fields;
 use crate::http::query::words;
 use crate::settings::{ApiSettings, TaskTypeSettings};
-use crate::validate::{judge_json, name};
+use crate::show::CallbackJson;
+use crate::validate::{callback, judge_json, name};
 
 /// A job, as its client sends it.
 #[derive(Debug, ToSchema)]
@@ -28,6 +30,9 @@ pub(crate) struct JobBody {
     client: Option<String>,
     /// What is asked: any JSON, kept byte for byte; at most 256 KiB, 32 levels deep, no key twice.
     request: Option<serde_json::Value>,
+    /// Where its end is told, by POST; https, of a host that this installation allows.
+    #[schema(max_length = 2048)]
+    callback_url: Option<String>,
 }
 
 /// Who cancels, or subscribes.
@@ -66,6 +71,7 @@ pub(super) struct Submit {
     pub(super) job: Identifier,
     pub(super) client: Option<Client>,
     pub(super) request: Option<Bytes>,
+    pub(super) callback_url: Option<CallbackUrl>,
 }
 
 /// A name in a field.
@@ -99,7 +105,10 @@ pub(super) fn read_submit(
     let job = named(&mut fields, "job", Identifier::parse);
     let client = named(&mut fields, "client", Client::parse);
     let request = fields.raw("request").map(copied);
-    let mut faults = fields.finish(&["job", "client", "request"]);
+    let callback_url: Option<String> = fields.value("callback_url", "string");
+    let mut faults = fields.finish(&["job", "client", "request", "callback_url"]);
+    let callback_url =
+        callback_url.and_then(|text| callback(&mut faults, &text, settings.webhooks.as_ref()));
     mandatory(&mut faults, "job", job.as_ref());
     judge_json(&mut faults, "request", request.as_ref(), kind, settings);
     match job {
@@ -108,6 +117,7 @@ pub(super) fn read_submit(
             job,
             client,
             request,
+            callback_url,
         }),
     }
 }
@@ -244,6 +254,9 @@ pub(crate) struct StatusJson {
     /// What went wrong, if the server said so.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// How its end was told, if somebody wants to be; shown to who polls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback: Option<CallbackJson>,
 }
 
 impl StatusJson {
@@ -254,7 +267,13 @@ impl StatusJson {
             status: job.outcome.status.as_str(),
             response: raw(job.outcome.response)?,
             error: job.outcome.error,
+            callback: None,
         })
+    }
+
+    /// The same, with how its end was told.
+    pub(super) fn with_callback(self, callback: Option<CallbackJson>) -> Self {
+        Self { callback, ..self }
     }
 }
 

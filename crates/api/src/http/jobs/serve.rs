@@ -24,7 +24,7 @@ const PAGE_BYTES: u64 = 4 << 20;
 /// Tell how a job stands.
 ///
 /// Its client is notified. The same again changes nothing; what the present status does not lead to
-/// is refused.
+/// is refused, and so is all of it if a worker performs the jobs of the datasource.
 #[utoipa::path(
     post, path = "/jobs/{datasource}/job/{job}/", tag = "jobs",
     params(
@@ -40,10 +40,15 @@ pub(crate) async fn update(
     payload: web::Payload,
     desk: web::Data<Desk>,
 ) -> Result<HttpResponse, Problem> {
-    let datasource = datasource(&desk, &req, &caller)?.name.clone();
+    let kind = datasource(&desk, &req, &caller)?;
+    let datasource = kind.name.clone();
     Query::none(&req)?;
     let body = body::read(&req, payload, &desk).await?;
     let job = job_name(&req)?;
+    if let Some(endpoint) = kind.kind.endpoint() {
+        let detail = format!("The worker of endpoint {endpoint} tells how these jobs stand.");
+        return Err(Problem::new(Code::ServedByWorker, detail));
+    }
     let (client, outcome) = read_update(&body.bytes, &job, &desk.settings)?;
     let wanted = outcome.status;
     let update = Update {

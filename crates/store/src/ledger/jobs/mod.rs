@@ -1,5 +1,6 @@
 //! Jobs: the Jobs port, operation by operation.
 
+mod follow;
 mod log;
 mod page;
 mod write;
@@ -8,15 +9,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tasker_core::account::ClientScope;
+use tasker_core::callback::CallbackUrl;
 use tasker_core::jobs::{
     Bound, Cancelled, Change, From, Heads, Job, Jobs, Marked, NewJob, Page, Request, Submitted,
-    Update, Updated,
+    Unfollowed, Update, Updated,
 };
 use tasker_core::name::{Client, Identifier, TaskType};
 use tasker_core::store::StoreError;
 
 use super::door::Access::{Read, Write};
-use super::{Conn, Ledger, now};
+use super::{Conn, Ledger, notices, now};
 
 #[async_trait]
 impl Jobs for Ledger {
@@ -32,7 +34,7 @@ impl Jobs for Ledger {
         scope: &ClientScope,
         datasource: &TaskType,
         job: &Identifier,
-    ) -> Result<Option<Job>, StoreError> {
+    ) -> Result<Option<(Job, Option<CallbackUrl>)>, StoreError> {
         let key = (scope.clone(), datasource.clone(), job.clone());
         self.run("job", Read, key, |conn, key| Box::pin(page::job(conn, key)))
             .await
@@ -92,6 +94,31 @@ impl Jobs for Ledger {
             datasource.clone(),
             |conn, datasource| Box::pin(page::latest(conn, datasource)),
         )
+        .await
+    }
+
+    async fn unfollowed(
+        &self,
+        datasource: &TaskType,
+        within: Duration,
+        limit: u32,
+    ) -> Result<Vec<Unfollowed>, StoreError> {
+        let input = (datasource.clone(), within, limit);
+        self.run("unfollowed_jobs", Read, input, |conn, input| {
+            Box::pin(follow::unfollowed(conn, input))
+        })
+        .await
+    }
+
+    async fn follow(
+        &self,
+        datasource: &TaskType,
+        jobs: Vec<Identifier>,
+    ) -> Result<Marked<()>, StoreError> {
+        let input = (datasource.clone(), jobs);
+        self.run("follow_jobs", Write, input, |conn, input| {
+            Box::pin(follow::follow(conn, input))
+        })
         .await
     }
 

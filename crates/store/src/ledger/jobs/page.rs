@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use tasker_core::account::ClientScope;
+use tasker_core::callback::CallbackUrl;
 use tasker_core::jobs::{Bound, Change, From, Heads, Job, JobStatus, Page, Request};
 use tasker_core::name::{Client, Identifier, TaskType};
 
@@ -16,7 +17,7 @@ use crate::schema::{job_changes, job_requests, job_sources, jobs};
 pub(super) async fn job(
     conn: &mut Conn,
     (scope, datasource, name): &(ClientScope, TaskType, Identifier),
-) -> Result<Option<Job>, Failure> {
+) -> Result<Option<(Job, Option<CallbackUrl>)>, Failure> {
     let row: Option<JobRow> = jobs::table
         .filter(jobs::datasource.eq(datasource.as_str()))
         .filter(jobs::job.eq(name.as_str()))
@@ -24,8 +25,10 @@ pub(super) async fn job(
         .first(conn)
         .await
         .optional()?;
-    let job = row.map(JobRow::decode).transpose()?;
-    Ok(job.filter(|job| scope.covers(&job.client)))
+    let Some(row) = row else { return Ok(None) };
+    let callback_url = row.callback()?;
+    let job = row.decode()?;
+    Ok(scope.covers(&job.client).then_some((job, callback_url)))
 }
 
 /// Cuts one entry more than a page to a page, and that to its bytes. The first entry always fits.

@@ -1,4 +1,6 @@
 //! What changes jobs: submit, cancel, update, forget.
+//!
+//! What ends a job stores also whom to tell, in the same transaction.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,21 +9,23 @@ use bytes::Bytes;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use tasker_core::account::ClientScope;
+use tasker_core::callback::CallbackUrl;
 use tasker_core::jobs::{
     Cancelled, Job, JobStatus, MAX_CHANGES, Marked, Move, NewJob, Outcome, Submitted, Update,
     Updated, judge,
 };
 use tasker_core::name::{Identifier, TaskType};
+use tasker_core::notice::NewNotice;
 
 use super::log::Logs;
-use super::{Conn, now};
+use super::{Conn, notices, now};
 use crate::batch::at_most;
 use crate::failure::Failure;
 use crate::rows::{JobRow, span, stored};
 use crate::schema::{job_changes, job_requests, jobs};
 
 /// A job. Its datasource is locked, so nobody else changes it.
-async fn find(
+pub(super) async fn find(
     conn: &mut Conn,
     datasource: &TaskType,
     job: &Identifier,
@@ -38,6 +42,7 @@ async fn find(
 pub(super) async fn submit(conn: &mut Conn, new: &NewJob) -> Result<Marked<Submitted>, Failure> {
     let mut logs = Logs::lock(conn, &new.datasource).await?;
     if let Some(row) = find(conn, &new.datasource, &new.job).await? {
+        let told = row.callback()?;
         let known = row.decode()?;
         let asked: Option<Vec<u8>> = jobs::table
             .filter(jobs::datasource.eq(new.datasource.as_str()))
@@ -45,7 +50,9 @@ pub(super) async fn submit(conn: &mut Conn, new: &NewJob) -> Result<Marked<Submi
             .select(jobs::request)
             .first(conn)
             .await?;
-        let is_same = known.client == new.client && asked.as_deref() == new.request.as_deref();
+        let is_same = known.client == new.client
+            && asked.as_deref() == new.request.as_deref()
+            && told == new.callback_url;
         let answer = if is_same {
             Submitted::Same(known)
         } else {
@@ -69,6 +76,8 @@ pub(super) async fn submit(conn: &mut Conn, new: &NewJob) -> Result<Marked<Submi
             jobs::request.eq(new.request.as_deref()),
             jobs::changed.eq(0),
             jobs::created_at.eq(stored(logs.now)),
+            jobs::task_uid.eq(new.task.map(|uid| uid.0.as_bytes().to_vec())),
+            jobs::callback_url.eq(new.callback_url.as_ref().map(CallbackUrl::as_str)),
         ))
         .execute(conn)
         .await?;
@@ -124,7 +133,7 @@ async fn move_job(
     row: JobRow,
     update: &Update,
 ) -> Result<Updated, Failure> {
-    let changed = row.changed;
+    let (changed, callback) = (row.changed, row.callback()?);
     let mut job = row.decode()?;
     if update.client.as_ref().is_some_and(|c| *c != job.client) {
         return Ok(Updated::Foreign);
@@ -134,17 +143,26 @@ async fn move_job(
         Move::Illegal => return Ok(Updated::Illegal(job)),
         Move::Legal => {}
     }
-    let is_often = i64::from(changed) >= i64::from(MAX_CHANGES);
-    if is_often && !update.outcome.status.is_final() {
+    if is_often(changed) && !update.outcome.status.is_final() {
         return Ok(Updated::TooOften(job));
     }
     job.outcome = update.outcome.clone();
-    save(conn, logs, &job).await?;
+    save(conn, logs, &job, callback).await?;
     Ok(Updated::Moved(job))
 }
 
-/// Writes a job back that has changed, and logs it.
-async fn save(conn: &mut Conn, logs: &mut Logs, job: &Job) -> Result<(), Failure> {
+/// Whether a job has changed so often that it may only end.
+pub(super) fn is_often(changed: i32) -> bool {
+    i64::from(changed) >= i64::from(MAX_CHANGES)
+}
+
+/// Writes a job back that has changed, logs it, and if it ended so stores whom to tell.
+pub(super) async fn save(
+    conn: &mut Conn,
+    logs: &mut Logs,
+    job: &Job,
+    callback: Option<CallbackUrl>,
+) -> Result<(), Failure> {
     let outcome = &job.outcome;
     let final_at = outcome.status.is_final().then(|| stored(logs.now));
     diesel::update(jobs::table.find((job.datasource.as_str(), job.job.as_str())))
@@ -157,6 +175,9 @@ async fn save(conn: &mut Conn, logs: &mut Logs, job: &Job) -> Result<(), Failure
         ))
         .execute(conn)
         .await?;
+    let callback = callback.filter(|_| outcome.status.is_final());
+    let told = callback.map(|url| NewNotice::of_job(job, url, logs.now));
+    notices::add(conn, Vec::from_iter(told), logs.now).await?;
     logs.change(conn, job).await
 }
 
@@ -190,6 +211,7 @@ pub(super) async fn forget(
             .filter(job_changes::datasource.eq(&datasource))
             .filter(job_changes::job.eq_any(&names));
         diesel::delete(changes).execute(conn).await?;
+        notices::forget_jobs(conn, &datasource, &names).await?;
         let gone = jobs::table
             .filter(jobs::datasource.eq(&datasource))
             .filter(jobs::job.eq_any(&names));

@@ -67,6 +67,7 @@ fn the_default_documents_every_key() {
     keys.extend(
         [
             "kind",
+            "endpoint",
             "run_policy",
             "max_attempts",
             "retry_backoff_s",

@@ -256,6 +256,18 @@ fn bad_values_are_told_where_and_why() {
         ),
         (
             "[worker]",
+            "\n- name: a\n  endpoint: console1",
+            ":3:3",
+            "endpoint: goes with kind: job only",
+        ),
+        (
+            "[worker]",
+            "\n- {name: a, kind: job, endpoint: a b}",
+            ":2:1",
+            "task_types[0].endpoint: \"a b\"",
+        ),
+        (
+            "[worker]",
             "\n- name: a\n  schema: {type: x}",
             ":3:3",
             "task_types[0].schema: ",
