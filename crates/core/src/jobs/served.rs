@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(error(failed.clone()), None);
         let numbered = TaskResponse {
             errnr: Some(errnr::POISON),
-            ..failed.clone()
+            ..failed
         };
         let meaning = errnr::meaning(errnr::POISON).map(str::to_owned);
         assert_eq!(error(numbered.clone()), meaning);

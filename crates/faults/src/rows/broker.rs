@@ -81,6 +81,9 @@ pub(super) fn last(duration: Duration, mut look: impl FnMut()) {
     }
 }
 
+/// How long whoever lost the broker may take to find it again.
+const FOUND_WITHIN: Duration = Duration::from_secs(10);
+
 fn f1(scene: &mut Scene<'_>) {
     set(scene, &[]);
     let view = BrokerView::of(scene);
@@ -98,10 +101,22 @@ fn f1(scene: &mut Scene<'_>) {
     );
     scene.stage.broker.restart();
     scene.cleared();
+    let restarted = Instant::now();
     scene.injected("kills", u64::from(scene.stage.broker.pid() != node), 1);
     until("all consumers to be back", || {
         (view.consuming().len() >= consumers).then_some(())
     });
+    // The recovery says something else: the task that measures it stands in line behind all that was
+    // accepted meanwhile, which is more work the slower the machine is.
+    let found = restarted.elapsed();
+    scene.note(
+        "all consumers back after",
+        format!("{:.1} s", found.as_secs_f64()),
+    );
+    scene.promise(
+        "somebody did not find the broker within 10 s",
+        found <= FOUND_WITHIN,
+    );
     let (mut most, mut is_bound) = (0, true);
     // The broker counts what is unacknowledged every 5 s.
     last(Duration::from_secs(6), || {
@@ -114,7 +129,7 @@ fn f1(scene: &mut Scene<'_>) {
     end(scene, load);
     scene.note("most unacked of a consumer", most);
     scene.promise("a consumer came back without its prefetch", is_bound);
-    settle(scene, Duration::from_secs(10));
+    scene.settle("once", Limits::default());
 }
 
 /// After so many attempts lapin's own recovery gives up.
