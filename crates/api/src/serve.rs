@@ -1,22 +1,21 @@
 //! Starts everything, and stops it in order.
 
+mod loops;
+
 use std::net::TcpListener;
 use std::sync::Arc;
 
 use actix_web::web;
-use tasker_core::accounts::Accounts;
-use tasker_core::broker::{Broker, Queue};
+use tasker_core::ProcessId;
+use tasker_core::broker::Broker;
 use tasker_core::store::Ports;
-use tasker_core::{ProcessId, TaskType};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinError;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tracing::Level;
 
 use crate::accept::intake;
-use crate::auth::{Doorkeeper, keyring, record};
 use crate::board::Board;
 use crate::bridge::{Bell, Bridge};
 use crate::courier::Courier;
@@ -28,11 +27,9 @@ use crate::news::News;
 use crate::notifier::Notifier;
 use crate::outage::Outage;
 use crate::pulls::pulls;
-use crate::recorder::Recorder;
 use crate::relay::relay;
-use crate::scheduler::{Duty, Scheduler};
 use crate::settings::{ApiSettings, Auth, Kind};
-use crate::throttle::Throttle;
+use loops::Loops;
 
 /// How an API process ended after it was told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,167 +235,4 @@ pub async fn serve(
         in_time,
         left_to_others,
     })
-}
-
-/// The loops that need nothing but to be stopped.
-#[derive(Default)]
-struct Loops {
-    stop: CancellationToken,
-    tasks: JoinSet<&'static str>,
-}
-
-impl Loops {
-    /// The loops of the door: they serve requests, so they end after the last one.
-    fn doorkeeper(
-        &mut self,
-        accounts: &Arc<dyn Accounts>,
-        ledger: &Arc<Outage>,
-        metrics: &Arc<Metrics>,
-    ) -> Doorkeeper {
-        let (keyring, clerk) = keyring(Arc::clone(accounts), Arc::clone(ledger));
-        let (record, writer) = record(
-            Arc::clone(accounts),
-            Arc::clone(ledger),
-            Arc::clone(metrics),
-        );
-        let (stop_clerk, stop_writer) = (self.stop.clone(), self.stop.clone());
-        self.tasks.spawn(async move {
-            clerk.run(stop_clerk).await;
-            "the keyring"
-        });
-        self.tasks.spawn(async move {
-            writer.run(stop_writer).await;
-            "the writer of the audit"
-        });
-        let (accounts, ledger) = (Arc::clone(accounts), Arc::clone(ledger));
-        Doorkeeper::new(accounts, ledger, keyring, record, Handle::current())
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "called once, where everything is wired"
-    )]
-    fn background(
-        &mut self,
-        settings: &Arc<ApiSettings>,
-        ports: &Ports,
-        ledger: &Arc<Outage>,
-        courier: &Arc<Courier>,
-        fleet: &Arc<Fleet>,
-        board: &Arc<Board>,
-        asks: &Arc<Notify>,
-        bell: &Arc<Bell>,
-        metrics: &Arc<Metrics>,
-    ) {
-        let store = &ports.store;
-        let task_types: Vec<TaskType> = settings
-            .task_types
-            .iter()
-            .map(|kind| kind.name.clone())
-            .collect();
-        let recorder = Arc::new(Recorder {
-            store: Arc::clone(store),
-            ledger: Arc::clone(ledger),
-            courier: Arc::clone(courier),
-            fleet: Arc::clone(fleet),
-            board: Arc::clone(board),
-            asks: Arc::clone(asks),
-            bell: Arc::clone(bell),
-            metrics: Arc::clone(metrics),
-            task_types: task_types.iter().cloned().collect(),
-            settings: settings.recorder,
-            unreadable: Throttle::new(Level::WARN, "messages of a worker were dead-lettered"),
-            refused: Throttle::new(
-                Level::ERROR,
-                "messages of a worker were refused by the ledger and dead-lettered",
-            ),
-        });
-        for queue in [Queue::Reports, Queue::Presence] {
-            let (recorder, stop) = (Arc::clone(&recorder), self.stop.clone());
-            self.tasks.spawn(async move {
-                recorder.run(queue, &stop).await;
-                "the recorder"
-            });
-        }
-        let scheduler = Arc::new(Scheduler {
-            store: Arc::clone(store),
-            jobs: Arc::clone(&ports.jobs),
-            runs: Arc::clone(&ports.runs),
-            ledger: Arc::clone(ledger),
-            courier: Arc::clone(courier),
-            board: Arc::clone(board),
-            asks: Arc::clone(asks),
-            metrics: Arc::clone(metrics),
-            settings: settings.scheduler,
-            lost_after: settings.timing.lost_after,
-            retention: settings.retention,
-        });
-        for duty in Duty::ALL {
-            let (scheduler, stop) = (Arc::clone(&scheduler), self.stop.clone());
-            self.tasks.spawn(async move {
-                scheduler.run(duty, &stop).await;
-                "the scheduler"
-            });
-        }
-        let (courier, stop) = (Arc::clone(courier), self.stop.clone());
-        self.tasks.spawn(async move {
-            courier.keep_topology(&task_types, &stop).await;
-            "the topology's keeper"
-        });
-        let (fleet, store, stop) = (Arc::clone(fleet), Arc::clone(store), self.stop.clone());
-        let ledger = Arc::clone(ledger);
-        self.tasks.spawn(async move {
-            fleet.keep_fresh(&*store, &ledger, &stop).await;
-            "the fleet's picture"
-        });
-    }
-
-    fn bridge(&mut self, bridge: Bridge) {
-        let stop = self.stop.clone();
-        self.tasks.spawn(async move {
-            bridge.run(&stop).await;
-            "the bridge of jobs"
-        });
-    }
-
-    fn notify(&mut self, notifier: Notifier) {
-        let stop = self.stop.clone();
-        self.tasks.spawn(async move {
-            Arc::new(notifier).run(&stop).await;
-            "the notifier"
-        });
-    }
-
-    /// News between the processes, if there is anybody who may wait for any.
-    fn herald(&mut self, herald: Herald) {
-        let herald = Arc::new(herald);
-        let (teller, stop) = (Arc::clone(&herald), self.stop.clone());
-        self.tasks.spawn(async move {
-            teller.tell(&stop).await;
-            "the herald"
-        });
-        let (hearer, stop) = (Arc::clone(&herald), self.stop.clone());
-        self.tasks.spawn(async move {
-            hearer.hear(&stop).await;
-            "the herald"
-        });
-        let stop = self.stop.clone();
-        self.tasks.spawn(async move {
-            herald.look(&stop).await;
-            "the herald"
-        });
-    }
-
-    /// The first loop that ends; none does before it is told to.
-    async fn any_end(&mut self) -> (&'static str, Option<JoinError>) {
-        match self.tasks.join_next().await {
-            Some(Ok(name)) => (name, None),
-            Some(Err(error)) => ("a background loop", Some(error)),
-            None => std::future::pending().await,
-        }
-    }
-
-    async fn all_end(&mut self) {
-        while self.tasks.join_next().await.is_some() {}
-    }
 }
