@@ -136,8 +136,6 @@ pub struct RelaySettings {
     pub batch_bytes: usize,
     /// Messages that wait for their confirm at once.
     pub in_flight: usize,
-    /// A POST waits for its task's mark only if the relay has no more tasks than this in hand.
-    pub prompt: usize,
     /// Tasks in memory, at most. What does not fit is found again by the sweep.
     pub memory: usize,
     /// Bytes of tasks in memory, about, at most.
@@ -152,7 +150,6 @@ impl Default for RelaySettings {
             batch: 500,
             batch_bytes: 1 << 20,
             in_flight: 128,
-            prompt: 32,
             memory: 20_000,
             memory_bytes: 128 << 20,
             flush_within: Duration::from_secs(5),

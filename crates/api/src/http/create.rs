@@ -104,7 +104,6 @@ pub(crate) async fn create(
     match accepted.unwrap_or(Err(NotAccepted::Unavailable)) {
         Ok(Accepted::New { task, sent }) => {
             let is_sent = desk.courier.is_up()
-                && desk.relay.is_prompt()
                 && matches!(timeout(desk.settings.wait_for_sent, sent).await, Ok(Ok(())));
             if is_sent {
                 respond(StatusCode::CREATED, &task, Some(TaskStatus::Sent))

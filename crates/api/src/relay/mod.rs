@@ -9,7 +9,6 @@ mod pack;
 mod work;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -41,24 +40,12 @@ const NEVER: Duration = Duration::from_secs(365 * 86_400);
 
 /// Where tasks are handed to the relay.
 #[derive(Clone)]
-pub(crate) struct RelayDesk {
-    inbox: mpsc::Sender<Due>,
-    /// How many tasks the relay holds.
-    held: Arc<AtomicUsize>,
-    prompt: usize,
-}
+pub(crate) struct RelayDesk(mpsc::Sender<Due>);
 
 impl RelayDesk {
-    /// Whether a task that was handed over just now is marked soon, as far as one can tell. To wait for
-    /// it behind many others would hold up the client, and make the relay's batches no larger.
-    pub(crate) fn is_prompt(&self) -> bool {
-        let in_line = self.inbox.max_capacity() - self.inbox.capacity();
-        in_line + self.held.load(Ordering::Relaxed) <= self.prompt
-    }
-
     /// Hands a task over. If the relay is full, the sweep finds the task when its lease is over.
     pub(crate) fn hand_over(&self, due: Due) {
-        if let Err(refused) = self.inbox.try_send(due) {
+        if let Err(refused) = self.0.try_send(due) {
             let (mpsc::error::TrySendError::Full(due) | mpsc::error::TrySendError::Closed(due)) =
                 refused;
             tracing::debug!(task.uid = %due.task.head.uid, "left to the sweep");
@@ -72,8 +59,6 @@ type Waiter = (Key, Option<oneshot::Sender<()>>);
 /// The relay of one process.
 pub(crate) struct Relay {
     inbox: mpsc::Receiver<Due>,
-    /// For the desk.
-    held: Arc<AtomicUsize>,
     store: Arc<dyn Store>,
     ledger: Arc<Outage>,
     courier: Arc<Courier>,
@@ -110,15 +95,8 @@ pub(crate) fn relay(
     lease: Duration,
 ) -> (RelayDesk, Relay) {
     let (tx, inbox) = mpsc::channel(settings.memory.min(4096));
-    let held = Arc::new(AtomicUsize::new(0));
-    let desk = RelayDesk {
-        inbox: tx,
-        held: Arc::clone(&held),
-        prompt: settings.prompt,
-    };
     let relay = Relay {
         inbox,
-        held,
         store,
         ledger,
         courier,
@@ -137,7 +115,7 @@ pub(crate) fn relay(
         mark_from: Instant::now(),
         sweeping: Work::new(),
     };
-    (desk, relay)
+    (RelayDesk(tx), relay)
 }
 
 impl Relay {
@@ -339,7 +317,6 @@ impl Relay {
     }
 
     fn show_depth(&self) {
-        self.held.store(self.memory.held(), Ordering::Relaxed);
         self.metrics.relay_depth.set(self.memory.waiting() as i64);
         self.metrics.relay_in_flight.set(self.sending.len() as i64);
     }
