@@ -115,12 +115,12 @@ impl Bridge {
             };
             let found = self.jobs.unfollowed(&kind.name, within, ROUND).await?;
             // What cannot be helped now must not be looked at for ever.
-            is_more |= self.help(kind, endpoint, found).await? == ROUND as usize;
+            is_more |= self.help(kind, endpoint, found).await? >= ROUND as usize;
         }
         Ok(is_more)
     }
 
-    /// Does what is to be done with these jobs. Returns with how many something came of it.
+    /// Does what is to be done with these jobs. Returns how many steps came of it: a job may make two.
     async fn help(
         &self,
         kind: &TaskTypeSettings,
