@@ -35,7 +35,17 @@ impl BrokerView {
         }
     }
 
-    /// All channels with a consumer.
+    /// How many consumers there are: what it is now, since the broker notes their coming and going at once.
+    ///
+    /// # Panics
+    /// If the broker does not answer.
+    #[must_use]
+    pub fn listening(&self) -> usize {
+        self.management_list(&format!("consumers/{}", self.name))
+            .len()
+    }
+
+    /// All channels with a consumer, as they were some seconds ago.
     ///
     /// # Panics
     /// If the broker does not answer.

@@ -188,6 +188,10 @@ const RUNS: Across = Across {
         ("update it, mean, ms", "update_ms"),
         ("done with it, mean, ms", "done_ms"),
         ("tasks a second", "tasks_per_second"),
+        (
+            "processor time of the clients for a task, ms",
+            "client_cpu_ms",
+        ),
     ],
 };
 

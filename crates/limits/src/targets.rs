@@ -14,6 +14,8 @@ pub struct Target {
     bound: Bound,
     /// Better than demanded.
     aim: Option<f64>,
+    /// Whether the bound itself is no demand but an aim.
+    is_aim: bool,
     unit: &'static str,
 }
 
@@ -50,6 +52,9 @@ impl Target {
             Bound::AtMost(most) => ('≤', most),
         };
         let show = |value| format!("{sign} {value}{}", self.unit);
+        if self.is_aim {
+            return (String::new(), show(bound));
+        }
         (show(bound), self.aim.map(show).unwrap_or_default())
     }
 
@@ -67,6 +72,7 @@ const fn ratio(what: &'static str, of: &'static str, to: &'static str, bound: Bo
         to: Some(to),
         bound,
         aim: None,
+        is_aim: false,
         unit: "",
     }
 }
@@ -78,6 +84,7 @@ const fn value(what: &'static str, of: &'static str, most: f64, unit: &'static s
         to: None,
         bound: Bound::AtMost(most),
         aim: None,
+        is_aim: false,
         unit,
     }
 }
@@ -85,6 +92,14 @@ const fn value(what: &'static str, of: &'static str, most: f64, unit: &'static s
 const fn aiming(target: Target, aim: f64) -> Target {
     Target {
         aim: Some(aim),
+        ..target
+    }
+}
+
+/// A bound that nobody demands.
+const fn only_aim(target: Target) -> Target {
+    Target {
+        is_aim: true,
         ..target
     }
 }
@@ -124,12 +139,12 @@ pub const TARGETS: &[Target] = &[
         ),
         0.33,
     ),
-    ratio(
+    only_aim(ratio(
         "tasks of a run pulled by 32 clients : of taskfarm's server",
         "runs.tasker.32.tasks_per_second",
         "runs.taskfarm.32.tasks_per_second",
         Bound::AtLeast(10.0),
-    ),
+    )),
     ratio(
         "one task to 1,000 endpoints, recorded : one message to 1,000 consumers, acked",
         "crowd.1000.ms",
@@ -208,5 +223,7 @@ mod tests {
         assert_eq!(judge(&TARGETS[1]), None);
         let shown = TARGETS[3].demanded();
         assert_eq!(shown, ("≤ 0.5".to_owned(), "≤ 0.33".to_owned()));
+        let shown = TARGETS[4].demanded();
+        assert_eq!(shown, (String::new(), "≥ 10".to_owned()));
     }
 }

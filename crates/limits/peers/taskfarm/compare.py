@@ -3,7 +3,7 @@
 usage: compare.py TASKS NAME=URL...
 
 Prints one JSON document, flat: for each server and number of clients the mean times of a call as the
-clients see them, and tasks a second.
+clients see them, tasks a second, and the processor time that the clients themselves take for a task.
 """
 
 import json
@@ -26,11 +26,12 @@ def measure(url, tasks, clients):
     span = max(worker["ended"] for worker in told) - min(worker["began"] for worker in told)
     busy = [worker for worker in told if worker["tasks"]]
     means = [statistics.fmean(worker[call] for worker in busy) * 1000 for call in CALLS]
-    return [*means, tasks / span]
+    processor = sum(worker["processor"] for worker in told) / tasks * 1000
+    return [*means, tasks / span, processor]
 
 
 CALLS = ("get", "update", "done")
-FIGURES = (*(f"{call}_ms" for call in CALLS), "tasks_per_second")
+FIGURES = (*(f"{call}_ms" for call in CALLS), "tasks_per_second", "client_cpu_ms")
 
 
 def main():

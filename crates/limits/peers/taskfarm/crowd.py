@@ -37,7 +37,7 @@ def work(url, uuid, user, start, pause, dies_at):
     worker = TaskFarmWorker(*user, uuid, url_base=url)
     get, update, done = Clock(), Clock(), Clock()
     start.wait()
-    began = time.time()
+    began, spent = time.time(), time.process_time()
     tasks = []
     while get.time(lambda: worker.task) is not None:
         tasks.append(worker.task)
@@ -57,6 +57,7 @@ def work(url, uuid, user, start, pause, dies_at):
         "done": done.mean(),
         "began": began,
         "ended": time.time(),
+        "processor": time.process_time() - spent,
     }
 
 
