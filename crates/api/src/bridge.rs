@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use tasker_core::jobs::{Due, JobStatus, Jobs, Marked, Outcome, Unfollowed, Update};
 use tasker_core::name::{EndpointName, Identifier, TaskType};
 use tasker_core::store::{Changed, Store, StoreError};
@@ -59,9 +60,16 @@ impl Bell {
         self.datasources.contains(task_type)
     }
 
-    /// Something has happened to a job or a task of one.
+    /// Something has happened to a task of one.
     pub(crate) fn ring(&self) {
         self.rung.notify_one();
+    }
+
+    /// Something has happened to a job of this datasource.
+    pub(crate) fn ring_for(&self, datasource: &TaskType) {
+        if self.is_for(datasource) {
+            self.ring();
+        }
     }
 }
 
@@ -127,26 +135,26 @@ impl Bridge {
         endpoint: &EndpointName,
         found: Vec<Unfollowed>,
     ) -> Result<usize, StoreError> {
-        let (mut followers, mut helped) = (Vec::new(), 0);
+        let (mut orders, mut followers, mut helped) = (Vec::new(), Vec::new(), 0);
         for Unfollowed { job, due } in found {
-            helped += usize::from(match due {
+            match due {
                 Due::Perform {
                     task,
                     client,
                     request,
                 } => {
                     let asked = (task, client, request);
-                    let task = new_task(kind, &self.settings, endpoint, asked);
-                    self.perform(&job, task).await
+                    orders.push((job, new_task(kind, &self.settings, endpoint, asked)));
                 }
-                Due::GiveUp => self.give_up(kind, job).await?,
-                Due::Cancel(task) => self.cancel(task).await?,
-                Due::Follow => {
-                    followers.push(job);
-                    false
-                }
-            });
+                Due::GiveUp => helped += usize::from(self.give_up(kind, job).await?),
+                Due::Cancel(task) => helped += usize::from(self.cancel(task).await?),
+                Due::Follow => followers.push(job),
+            }
         }
+        // At once, so that they share a transaction.
+        let performing = orders.into_iter().map(|(job, task)| self.perform(job, task));
+        let performed = join_all(performing).await;
+        helped += performed.into_iter().filter(|is_stored| *is_stored).count();
         if !followers.is_empty() {
             let Marked { marks, .. } = self.jobs.follow(&kind.name, followers).await?;
             self.news.publish(&marks);
@@ -156,7 +164,7 @@ impl Bridge {
     }
 
     /// Stores the task of a job, as a POST would. The next look sees whether it is there.
-    async fn perform(&self, job: &Identifier, task: NewTask) -> bool {
+    async fn perform(&self, job: Identifier, task: NewTask) -> bool {
         match self.intake.accept(task).await {
             Ok(Accepted::New { .. } | Accepted::Same(_)) => true,
             Ok(Accepted::Reused) => {

@@ -160,7 +160,7 @@ impl Endpoint {
             let mut records = Vec::new();
             let (mut good, mut bad) = (None, Vec::new());
             for delivery in deliveries {
-                match Envelope::parse(&delivery.body) {
+                match Envelope::parse(&delivery.body, &self.name) {
                     Ok(envelope) => {
                         good = Some(delivery.tag);
                         self.claim(fleet, envelope, known, &mut records, held);
@@ -194,10 +194,7 @@ impl Endpoint {
         records: &mut Vec<u8>,
         held: &mut Vec<Claimed>,
     ) {
-        for (entry, audience) in envelope.entries {
-            if audience.is_some_and(|names| !names.contains(&self.name)) {
-                continue;
-            }
+        for entry in envelope.entries {
             let highest = known.entry(entry.uid).or_default();
             let is_new = entry.attempt > *highest;
             if is_new {

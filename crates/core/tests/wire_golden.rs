@@ -18,25 +18,46 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).expect("UTF-8")
 }
 
+fn endpoint(name: &str) -> EndpointName {
+    EndpointName::parse(name).unwrap()
+}
+
+/// As the first endpoint of the golden envelope reads it.
+fn read(message: &str) -> Envelope {
+    Envelope::parse(message.as_bytes(), &endpoint("console1")).unwrap()
+}
+
+#[test]
+fn what_is_for_others_is_left_out() {
+    let file = golden("envelope");
+    let other = Envelope::parse(file.as_bytes(), &endpoint("console3")).unwrap();
+    assert_eq!((other.entries.len(), other.for_others), (1, 1));
+    assert_eq!(other.entries[0].identifier.as_str(), "second");
+    let alone = golden("envelope").replacen("\"audience\":null", "\"audience\":[]", 1);
+    let nobody = Envelope::parse(alone.as_bytes(), &endpoint("console3")).unwrap();
+    assert_eq!((nobody.entries.len(), nobody.for_others), (0, 2));
+    let bad = file.replacen("\"audience\":null", "\"audience\":[7]", 1);
+    let bad = read(&bad).bad;
+    assert!(bad[0].errmsg.contains("audience") && bad[0].uid.is_some(), "{bad:?}");
+}
+
 #[test]
 fn an_envelope_is_read_and_written_as_documented() {
     let file = golden("envelope");
-    let envelope = Envelope::parse(file.as_bytes()).unwrap();
-    assert!(envelope.bad.is_empty());
-    let parts: Vec<EntryRef<'_>> = envelope
-        .entries
-        .iter()
+    let envelope = read(&file);
+    assert!(envelope.bad.is_empty() && envelope.for_others == 0);
+    let names = ["console1", "console2"].map(endpoint);
+    let audiences = [Some(&names[..]), None];
+    let parts: Vec<EntryRef<'_>> = std::iter::zip(&envelope.entries, audiences)
         .map(|(entry, audience)| EntryRef {
             attempt: entry.attempt,
-            audience: audience.as_deref(),
+            audience,
             task: &entry.task,
         })
         .collect();
     assert_eq!(text(Envelope::encode(&parts)), file);
 
-    let (entry, audience) = &envelope.entries[0];
-    let names = ["console1", "console2"].map(|name| EndpointName::parse(name).unwrap());
-    assert_eq!(audience.as_deref(), Some(&names[..]));
+    let entry = &envelope.entries[0];
     let task = WireTask::parse(&entry.task).unwrap();
     // Byte for byte as the client sent it, blanks and all.
     assert_eq!(task.payload.unwrap().get(), r#"{"foo": "bar", "n": 1.0}"#);
@@ -46,14 +67,11 @@ fn an_envelope_is_read_and_written_as_documented() {
 #[test]
 fn cancels_and_welcomes_are_read_and_written_as_documented() {
     let cancel = golden("cancel");
-    let read = Envelope::parse(cancel.as_bytes()).unwrap();
+    let read = self::read(&cancel);
     assert_eq!(text(Cancel::encode(read.cancel)), cancel);
 
     let welcome = golden("welcome");
-    let read = Envelope::parse(welcome.as_bytes())
-        .unwrap()
-        .welcome
-        .unwrap();
+    let read = self::read(&welcome).welcome.unwrap();
     assert_eq!(text(read.encode()), welcome);
 }
 
@@ -82,7 +100,7 @@ fn unknown_fields_are_ignored() {
     let file = golden("hello").replacen("{\"v\":1", "{\"v\":1,\"later\":[1]", 1);
     ReportBatch::parse(file.as_bytes()).unwrap();
     let file = golden("envelope").replace("\"sig\":null", "\"sig\":null,\"later\":{}");
-    assert_eq!(Envelope::parse(file.as_bytes()).unwrap().entries.len(), 2);
+    assert_eq!(read(&file).entries.len(), 2);
 }
 
 #[test]
@@ -104,11 +122,11 @@ fn what_cannot_be_read_is_refused_with_a_reason() {
         (" ".repeat(9 << 20), "too_long"),
     ] {
         let start = message.chars().take(40).collect::<String>();
-        let error = Envelope::parse(message.as_bytes()).expect_err(&start);
+        let error = Envelope::parse(message.as_bytes(), &endpoint("console1")).expect_err(&start);
         assert_eq!(error.reason(), reason, "{start} {error}");
     }
     assert_eq!(
-        Envelope::parse(b"{\"v\":7}").unwrap_err(),
+        Envelope::parse(b"{\"v\":7}", &endpoint("console1")).unwrap_err(),
         WireError::Version(7)
     );
 }
@@ -141,7 +159,7 @@ fn a_bad_entry_does_not_take_its_neighbour_down_and_can_be_answered() {
     ] {
         let message = good.replacen(from, to, 1);
         assert_ne!(message, good);
-        let envelope = Envelope::parse(message.as_bytes()).unwrap();
+        let envelope = read(&message);
         assert_eq!((envelope.entries.len(), envelope.bad.len()), (1, 1), "{to}");
         let bad = &envelope.bad[0];
         assert!(bad.uid.is_some() && bad.attempt == 2, "{bad:?}");

@@ -1,5 +1,6 @@
 //! The client: POSTs at a steady rate from several threads, and writes down what it was told.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -70,6 +71,8 @@ struct Counts {
     busy_times: Mutex<Vec<u32>>,
     /// Answers 503 that do not say when to try again.
     unhelpful: AtomicU64,
+    /// Answers 5xx by their codes.
+    refusals: Mutex<BTreeMap<String, u64>>,
 }
 
 /// A load that goes on until it is ended.
@@ -164,6 +167,7 @@ impl Load {
             times_ms: sorted(&self.counts.times),
             busy_times_ms: sorted(&self.counts.busy_times),
             unhelpful: self.counts.unhelpful.load(Ordering::Relaxed),
+            refusals: std::mem::take(&mut *self.counts.refusals.lock().expect("the refusals")),
             ledger: std::mem::take(&mut self.ledger),
             task_type: std::mem::take(&mut self.task_type),
             prefix: std::mem::take(&mut self.prefix),
@@ -186,6 +190,8 @@ pub struct Ended {
     pub busy_times_ms: Vec<u32>,
     /// Answers 503 without `Retry-After`.
     pub unhelpful: u64,
+    /// Answers 5xx by their codes.
+    pub refusals: BTreeMap<String, u64>,
     /// The client's ledger.
     pub ledger: PathBuf,
     /// The task type that was sent.
@@ -292,7 +298,7 @@ impl Client {
                 }
             }
         }
-        let Some(answer) = answered else {
+        let Some(mut answer) = answered else {
             return Err(self.plan.pause);
         };
         let status = answer.status().as_u16();
@@ -310,6 +316,12 @@ impl Client {
             if later.is_none() {
                 self.counts.unhelpful.fetch_add(1, Ordering::Relaxed);
             }
+        }
+        if status >= 500 {
+            let problem = answer.body_mut().read_json::<Value>().unwrap_or_default();
+            let code = problem["code"].as_str().unwrap_or("nameless").to_owned();
+            let mut refusals = self.counts.refusals.lock().expect("the refusals");
+            *refusals.entry(code).or_default() += 1;
         }
         Err(later.map_or(self.plan.pause, Duration::from_secs))
     }

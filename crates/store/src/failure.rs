@@ -46,6 +46,8 @@ const TRANSIENT: &[&str] = &[
     "database table is locked",           // SQLITE_LOCKED
 ];
 
+const INTERRUPTED: &str = "Query execution was interrupted";
+
 /// As [`TRANSIENT`], for what heals only with time or an operator.
 const UNAVAILABLE: &[&str] = &[
     "Input/output error",                 // mysql_async: the connection broke
@@ -55,7 +57,7 @@ const UNAVAILABLE: &[&str] = &[
     "more than 'max_user_connections'",   // 1203
     "Server shutdown in progress",        // 1053
     "Connection was killed",              // 1927
-    "Query execution was interrupted",    // 1317, 1969, 3024
+    INTERRUPTED,                          // 1317, 1969, 3024
     "is full",                            // 1114, 1021, SQLITE_FULL
     "read-only",                          // 1290, 1792, 1836: a replica after a switch-over
     "disk I/O error",                     // SQLITE_IOERR
@@ -90,6 +92,16 @@ impl Failure {
         match self {
             Self::Database(error) => nature(error) == Nature::Transient,
             Self::Raced => true,
+            _ => false,
+        }
+    }
+
+    /// Whether another connection might have answered: not if it was the statement that took too long.
+    pub(crate) fn may_be_of_connection(&self) -> bool {
+        match self {
+            Self::Database(error) => {
+                nature(error) == Nature::Unavailable && !error.to_string().contains(INTERRUPTED)
+            }
             _ => false,
         }
     }
@@ -147,6 +159,14 @@ mod tests {
         ] {
             assert!(!unknown(text).is_transient(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_statement_that_took_too_long_is_not_the_fault_of_its_connection() {
+        assert!(unknown("Input/output error: broken pipe").may_be_of_connection());
+        let slow = "Query execution was interrupted (max_statement_time exceeded)";
+        assert!(!unknown(slow).may_be_of_connection());
+        assert!(!unknown("no such table: tasks").may_be_of_connection());
     }
 
     #[test]

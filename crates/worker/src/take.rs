@@ -39,7 +39,7 @@ pub(crate) enum Item {
 /// If the message as a whole, or every single entry of it, cannot be read: it goes to the
 /// dead-letter queue.
 pub(crate) fn take(body: &[u8], me: Me<'_>) -> Result<Vec<Item>, WireError> {
-    let envelope = Envelope::parse(body)?;
+    let envelope = Envelope::parse(body, me.endpoint)?;
     let mut items = Vec::with_capacity(envelope.entries.len());
     let mut unreadable = None;
     for bad in envelope.bad {
@@ -66,14 +66,12 @@ pub(crate) fn take(body: &[u8], me: Me<'_>) -> Result<Vec<Item>, WireError> {
     }
     let is_nothing_else = items.iter().all(|item| matches!(item, Item::Nameless))
         && envelope.entries.is_empty()
+        && envelope.for_others == 0
         && envelope.cancel.is_empty();
     if let (Some(errmsg), true, None) = (unreadable, is_nothing_else, &envelope.welcome) {
         return Err(WireError::Shape(format!("no entry can be read: {errmsg}")));
     }
-    for (entry, audience) in envelope.entries {
-        if audience.is_some_and(|names| !names.contains(me.endpoint)) {
-            continue;
-        }
+    for entry in envelope.entries {
         let refusal = refusal(&entry, me);
         items.push(Item::Task(entry, refusal));
     }

@@ -132,14 +132,14 @@ fn an_endpoint_that_never_connected_before_gets_its_tasks_with_its_first_hello()
 #[test]
 fn unlisted_endpoints_perform_where_the_type_says_so_and_skip_elsewhere() {
     let app = App::start();
-    for (task_type, audience) in [("all", None), ("worker", Some(1))] {
+    for (task_type, is_for_all) in [("all", true), ("worker", false)] {
         let mut listed = Worker::welcomed(&app, task_type, "listed");
         let mut other = Worker::welcomed(&app, task_type, "other");
         let body = r#"{"identifier":"a","endpoints":["listed"]}"#;
         assert_eq!(app.post(&format!("/{task_type}"), body).status, 201);
-        for worker in [&mut listed, &mut other] {
-            let (_, names) = worker.next().entries.remove(0);
-            assert_eq!(names.map(|names| names.len()), audience, "{task_type}");
-        }
+        assert_eq!(listed.next().entries.len(), 1, "{task_type}");
+        let seen = other.next();
+        let expected = if is_for_all { (1, 0) } else { (0, 1) };
+        assert_eq!((seen.entries.len(), seen.for_others), expected, "{task_type}");
     }
 }

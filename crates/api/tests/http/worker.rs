@@ -109,7 +109,7 @@ impl<'a> Worker<'a> {
                 .expect("a message")
                 .unwrap();
             inbox.ack_through(delivery[0].tag).await.unwrap();
-            Envelope::parse(&delivery[0].body).unwrap()
+            Envelope::parse(&delivery[0].body, &self.endpoint).unwrap()
         })
     }
 
@@ -121,7 +121,7 @@ impl<'a> Worker<'a> {
     pub(crate) fn task(&mut self) -> Entry {
         let mut envelope = self.next();
         assert_eq!(envelope.entries.len(), 1, "{envelope:?}");
-        envelope.entries.remove(0).0
+        envelope.entries.remove(0)
     }
 }
 

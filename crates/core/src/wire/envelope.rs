@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::audience::has;
 use super::{VERSION, WireError, check};
 use crate::errnr;
 use crate::id::{BootId, TaskUid};
@@ -235,11 +236,13 @@ fn to_vec(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("plain structs serialise")
 }
 
-/// A message to workers that was read.
+/// A message to workers, as one of their endpoints read it.
 #[derive(Debug, Clone, Default)]
 pub struct Envelope {
-    /// Tasks that can be taken, with their audience (`None`: everybody who gets the message).
-    pub entries: Vec<(Entry, Option<Vec<EndpointName>>)>,
+    /// Tasks for this endpoint that can be taken.
+    pub entries: Vec<Entry>,
+    /// How many tasks are for others; this endpoint skips them.
+    pub for_others: usize,
     /// Tasks that cannot be taken.
     pub bad: Vec<BadEntry>,
     /// Tasks that are cancelled.
@@ -274,12 +277,12 @@ impl Envelope {
         out
     }
 
-    /// Reads a message.
+    /// Reads a message, as this endpoint.
     ///
     /// # Errors
     /// [`WireError`] if the message as a whole cannot be read. Entries that cannot be read are in
     /// [`Envelope::bad`].
-    pub fn parse(bytes: &[u8]) -> Result<Self, WireError> {
+    pub fn parse(bytes: &[u8], me: &EndpointName) -> Result<Self, WireError> {
         #[derive(Deserialize)]
         struct Frame<'a> {
             #[serde(borrow, default)]
@@ -292,36 +295,34 @@ impl Envelope {
         check(bytes, MAX_ENVELOPE_BYTES)?;
         let frame: Frame<'_> =
             serde_json::from_slice(bytes).map_err(|e| WireError::Shape(e.to_string()))?;
+        if frame.entries.is_empty() && frame.cancel.is_empty() && frame.welcome.is_none() {
+            return Err(WireError::Shape(
+                "one of `entries`, `cancel`, `welcome` is needed".into(),
+            ));
+        }
         let mut envelope = Self {
             cancel: frame.cancel,
             welcome: frame.welcome,
             ..Self::default()
         };
         for raw in frame.entries {
-            match parse_entry(raw.get()) {
-                Ok(entry) => envelope.entries.push(entry),
+            match parse_entry(raw.get(), me) {
+                Ok(Some(entry)) => envelope.entries.push(entry),
+                Ok(None) => envelope.for_others += 1,
                 Err(bad) => envelope.bad.push(bad),
             }
-        }
-        if envelope.entries.is_empty()
-            && envelope.bad.is_empty()
-            && envelope.cancel.is_empty()
-            && envelope.welcome.is_none()
-        {
-            return Err(WireError::Shape(
-                "one of `entries`, `cancel`, `welcome` is needed".into(),
-            ));
         }
         Ok(envelope)
     }
 }
 
-fn parse_entry(text: &str) -> Result<(Entry, Option<Vec<EndpointName>>), BadEntry> {
+/// Reads an entry; `None`: it is for others.
+fn parse_entry(text: &str, me: &EndpointName) -> Result<Option<Entry>, BadEntry> {
     #[derive(Deserialize)]
     struct Raw<'a> {
         attempt: u32,
-        #[serde(default)]
-        audience: Option<Vec<EndpointName>>,
+        #[serde(borrow, default)]
+        audience: Option<&'a RawValue>,
         #[serde(borrow)]
         task: &'a RawValue,
     }
@@ -345,6 +346,11 @@ fn parse_entry(text: &str) -> Result<(Entry, Option<Vec<EndpointName>>), BadEntr
         }
     };
     let raw: Raw<'_> = serde_json::from_str(text).map_err(|e| bad(e.to_string()))?;
+    if let Some(audience) = raw.audience
+        && !has(audience, me).map_err(|e| bad(format!("audience: {e}")))?
+    {
+        return Ok(None);
+    }
     let bytes = raw.task.get().as_bytes();
     let task = WireTask::parse(bytes).map_err(|e| bad(e.to_string()))?;
     let named = |field: &str, e: crate::name::NameError| bad(format!("task.{field} {e}"));
@@ -362,5 +368,5 @@ fn parse_entry(text: &str) -> Result<(Entry, Option<Vec<EndpointName>>), BadEntr
         expires_at: task.expires_at,
         task: Bytes::copy_from_slice(bytes),
     };
-    Ok((entry, raw.audience))
+    Ok(Some(entry))
 }

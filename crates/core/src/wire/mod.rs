@@ -4,6 +4,7 @@
 //! then each entry or report by itself, so that one bad entry does not take its neighbours down.
 //! Readers ignore unknown fields and refuse an unknown `v`.
 
+mod audience;
 mod envelope;
 mod event;
 mod refused;

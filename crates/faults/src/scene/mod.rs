@@ -136,6 +136,9 @@ impl<'a> Scene<'a> {
             "accept p99",
             format!("{} ms", ended.percentile(99).as_millis()),
         );
+        for (code, count) in &ended.refusals {
+            self.note(&format!("answers {code}"), count);
+        }
         self.loads.push(ended);
     }
 

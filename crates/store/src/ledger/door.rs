@@ -28,6 +28,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// What a transaction may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
+    /// Read without a transaction, and so without the two messages that a transaction costs: each
+    /// statement sees what is committed.
+    Look,
     /// Read one snapshot.
     Read,
     /// Read what is committed, lock, and write.
@@ -132,6 +135,18 @@ async fn attempt<I, T, F>(
 where
     F: for<'c> Fn(&'c mut Conn, &'c I) -> Step<'c, T>,
 {
+    if access == Access::Look {
+        let mut conn = connection(pools, limits, access).await?;
+        let is_used = Object::metrics(&conn).recycle_count > 0;
+        match timeout(limits.transaction, operation(&mut conn, input)).await {
+            // It may have been cut while it lay in the pool. A transaction finds one that is alive.
+            Ok(Err(failure)) if is_used && failure.may_be_of_connection() => {
+                drop(Object::take(conn));
+            }
+            Ok(outcome) => return outcome,
+            Err(_) => return Err(give_up(conn, limits)),
+        }
+    }
     let mut conn = begun(pools, limits, access).await?;
     match timeout(limits.transaction, finish(&mut conn, input, operation)).await {
         Ok(outcome) => outcome,

@@ -16,6 +16,7 @@ mod jobs;
 mod locked;
 mod lost;
 mod notices;
+mod numbers;
 mod open;
 mod port;
 mod presence;
@@ -47,6 +48,7 @@ pub(crate) struct Ledger {
     limits: door::Limits,
     clock: Clock,
     acquaintances: presence::Acquaintances,
+    numbers: numbers::Numbers,
 }
 
 impl Ledger {
@@ -57,6 +59,7 @@ impl Ledger {
             limits: door::Limits::new(options),
             clock: options.clock.clone(),
             acquaintances: presence::Acquaintances::default(),
+            numbers: numbers::Numbers::default(),
         }
     }
 }

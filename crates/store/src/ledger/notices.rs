@@ -13,7 +13,7 @@ use tasker_core::notice::{
 };
 use tasker_core::store::StoreError;
 
-use super::door::Access::{Read, Write};
+use super::door::Access::{Look, Read, Write};
 use super::{Conn, Ledger, insert_notices, now};
 use crate::batch::at_most;
 use crate::failure::Failure;
@@ -50,7 +50,7 @@ impl Notices for Ledger {
     }
 
     async fn last(&self, subject: Subject) -> Result<Option<Notice>, StoreError> {
-        self.run("last_notice", Read, subject, |conn, subject| {
+        self.run("last_notice", Look, subject, |conn, subject| {
             Box::pin(last(conn, subject))
         })
         .await

@@ -12,7 +12,7 @@ use tasker_core::store::{
 };
 use tasker_core::task::{NewTask, Task, TaskHead, TaskResponse};
 
-use super::door::Access::{Read, Write};
+use super::door::Access::{Look, Read, Write};
 use super::locked::Settled;
 use super::{
     Ledger, asks, cancel, deadlines, hello, lost, presence, purge, read, record, relay, retry,
@@ -25,7 +25,9 @@ impl Store for Ledger {
         batch: Vec<NewTask>,
         owner: ProcessId,
     ) -> Result<Vec<Created>, StoreError> {
-        self.create_batch(batch, owner).await
+        let created = self.create_batch(batch, owner).await?;
+        self.numbers.note(&created);
+        Ok(created)
     }
 
     async fn task(
@@ -35,14 +37,14 @@ impl Store for Ledger {
         identifier: &Identifier,
     ) -> Result<Option<Task>, StoreError> {
         let key = (scope.clone(), task_type.clone(), identifier.clone());
-        self.run("task", Read, key, |conn, key| {
+        self.run("task", Look, key, |conn, key| {
             Box::pin(read::task(conn, key))
         })
         .await
     }
 
     async fn head(&self, task: TaskId) -> Result<Option<TaskHead>, StoreError> {
-        self.run("head", Read, task, |conn, task| {
+        self.run("head", Look, task, |conn, task| {
             Box::pin(read::head(conn, *task))
         })
         .await
@@ -95,7 +97,7 @@ impl Store for Ledger {
 
     async fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError> {
         let offline_after = self.timing.offline_after;
-        self.run("endpoints", Read, offline_after, |conn, offline_after| {
+        self.run("endpoints", Look, offline_after, |conn, offline_after| {
             Box::pin(read::all_endpoints(conn, *offline_after))
         })
         .await
@@ -124,7 +126,8 @@ impl Store for Ledger {
             return Ok(Recorded::default());
         }
         let strangers = self.acquaintances.strangers(&batch);
-        let input = (batch, strangers.clone(), self.timing.ask_every);
+        let known = self.numbers.of(&batch);
+        let input = (batch, known, strangers.clone(), self.timing.ask_every);
         let recorded = self.run("record", Write, input, |conn, input| {
             Box::pin(record::record(conn, input))
         });
@@ -174,7 +177,7 @@ impl Store for Ledger {
     }
 
     async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
-        self.run("now", Read, (), |conn, ()| Box::pin(read::clock(conn)))
+        self.run("now", Look, (), |conn, ()| Box::pin(read::clock(conn)))
             .await
     }
 

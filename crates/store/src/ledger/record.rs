@@ -31,17 +31,26 @@ struct Draft {
     is_changed: bool,
 }
 
+/// Reports, the numbers of their tasks as far as they are known, their endpoints that may not be written
+/// down, and how long an open row rests before it is asked about.
+type Batch = (
+    Vec<Arrived>,
+    HashMap<TaskUid, TaskId>,
+    Vec<Worker>,
+    Duration,
+);
+
 /// Rows by task and endpoint.
 type Drafts = HashMap<(TaskId, String), Draft>;
 
 pub(super) async fn record(
     conn: &mut Conn,
-    (batch, strangers, ask_every): &(Vec<Arrived>, Vec<Worker>, Duration),
+    (batch, known, strangers, ask_every): &Batch,
 ) -> Result<Recorded, Failure> {
     let now = now(conn).await?;
     let ask_at = now + span(*ask_every);
     greet(conn, strangers.iter().map(|(t, e)| (t, e)), now).await?;
-    let ids = find_tasks(conn, batch).await?;
+    let ids = find_tasks(conn, batch, known).await?;
     let mut tasks = lock_tasks(conn, ids.values().copied().collect()).await?;
     let mut drafts = load(conn, batch, &ids).await?;
     let mut verdicts = Vec::with_capacity(batch.len());
@@ -50,7 +59,8 @@ pub(super) async fn record(
     for arrived in batch {
         let task = ids
             .get(&arrived.report.uid)
-            .and_then(|id| tasks.get_mut(id));
+            .and_then(|id| tasks.get_mut(id))
+            .filter(|task| task.uid == arrived.report.uid);
         let verdict = match task {
             None => RecordVerdict::UnknownTask,
             Some(task) => {
@@ -122,10 +132,12 @@ fn judge(
 async fn find_tasks(
     conn: &mut Conn,
     batch: &[Arrived],
+    known: &HashMap<TaskUid, TaskId>,
 ) -> Result<HashMap<TaskUid, TaskId>, Failure> {
-    let uids: BTreeSet<TaskUid> = batch.iter().map(|arrived| arrived.report.uid).collect();
+    let uids = batch.iter().map(|arrived| arrived.report.uid);
+    let uids: BTreeSet<TaskUid> = uids.filter(|uid| !known.contains_key(uid)).collect();
     let uids: Vec<&[u8]> = uids.iter().map(|uid| uid.0.as_bytes().as_slice()).collect();
-    let mut ids = HashMap::with_capacity(uids.len());
+    let mut ids = known.clone();
     for part in uids.chunks(MAX_LIST) {
         let rows: Vec<(Vec<u8>, TaskId)> = tasks::table
             .filter(among!(tasks.uid, part))

@@ -1,8 +1,8 @@
 //! Many rows in one statement: a thousand reports must not be two thousand round trips, for which their
 //! tasks stay locked.
 //!
-//! The statements are kept, as those of [`super::expression`] are: rows are cut into powers of two, so a
-//! connection keeps seven statements of each kind.
+//! The statements are kept, as those of [`super::expression`] are: rows are cut into parts of few lengths,
+//! so a connection keeps nineteen statements of each kind at most.
 
 use diesel::dsl::SqlTypeOf;
 use diesel::mysql::Mysql;
@@ -121,12 +121,19 @@ impl<R: Row> QueryFragment<Mysql> for Insertion<'_, R> {
     }
 }
 
-/// Cuts rows into powers of two.
-fn powers_of_two<R>(rows: &[R]) -> impl Iterator<Item = &[R]> {
+/// Up to this length there is a statement for each number of rows.
+const SHORT: usize = 16;
+
+/// Cuts rows into parts of kept lengths, mostly one or two.
+fn kept_parts<R>(rows: &[R]) -> impl Iterator<Item = &[R]> {
     let mut rest = rows;
     std::iter::from_fn(move || {
-        let most = 1 << rest.len().checked_ilog2()?;
-        let (part, after) = rest.split_at(MAX_ROWS.min(most));
+        let length = match rest.len() {
+            0 => return None,
+            short @ ..=SHORT => short,
+            long => (long / SHORT * SHORT).min(MAX_ROWS),
+        };
+        let (part, after) = rest.split_at(length);
         rest = after;
         Some(part)
     })
@@ -138,7 +145,7 @@ async fn insert<R: Row>(
     weight: impl Fn(&R) -> usize,
     end: &'static str,
 ) -> Result<(), Error> {
-    for part in parts(rows, MAX_ROWS, weight).flat_map(powers_of_two) {
+    for part in parts(rows, MAX_ROWS, weight).flat_map(kept_parts) {
         Insertion { rows: part, end }.execute(conn).await?;
     }
     Ok(())
@@ -190,12 +197,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_cut_into_powers_of_two() {
-        let rows: Vec<usize> = (0..203).collect();
-        let parts: Vec<&[usize]> = powers_of_two(&rows).collect();
-        let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
-        assert_eq!(lengths, [64, 64, 64, 8, 2, 1]);
-        assert_eq!(parts.concat(), rows);
-        assert!(powers_of_two::<usize>(&[]).next().is_none());
+    fn rows_are_cut_into_parts_of_few_lengths() {
+        let lengths = |count: usize| -> Vec<usize> {
+            let rows: Vec<usize> = (0..count).collect();
+            let parts: Vec<&[usize]> = kept_parts(&rows).collect();
+            assert_eq!(parts.concat(), rows);
+            parts.iter().map(|part| part.len()).collect()
+        };
+        assert_eq!(lengths(0), [0; 0]);
+        assert_eq!(lengths(1), [1]);
+        assert_eq!(lengths(16), [16]);
+        assert_eq!(lengths(31), [16, 15]);
+        assert_eq!(lengths(60), [48, 12]);
+        assert_eq!(lengths(203), [64, 64, 64, 11]);
     }
 }

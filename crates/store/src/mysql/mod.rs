@@ -189,7 +189,7 @@ fn warn_if_commits_are_not_durable(flush: &str) {
 /// they change.
 pub(crate) async fn begin(conn: &mut Conn, access: ledger::Access) -> Result<(), Failure> {
     let begin = match access {
-        ledger::Access::Read => {
+        ledger::Access::Look | ledger::Access::Read => {
             "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION READ ONLY"
         }
         ledger::Access::Write => "START TRANSACTION",

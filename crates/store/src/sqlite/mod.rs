@@ -111,7 +111,7 @@ impl Pools {
 
     pub(crate) async fn get(&self, access: ledger::Access) -> Result<Object<Conn>, PoolError> {
         match access {
-            ledger::Access::Read => self.readers.get().await,
+            ledger::Access::Look | ledger::Access::Read => self.readers.get().await,
             ledger::Access::Write => self.writer.get().await,
         }
     }
@@ -154,7 +154,7 @@ pub(crate) fn settings(reads: bool) -> String {
 /// transaction fails halfway because another process wrote.
 pub(crate) async fn begin(conn: &mut Conn, access: ledger::Access) -> Result<(), Failure> {
     let begin = match access {
-        ledger::Access::Read => "BEGIN DEFERRED",
+        ledger::Access::Look | ledger::Access::Read => "BEGIN DEFERRED",
         ledger::Access::Write => "BEGIN IMMEDIATE",
     };
     conn.spawn_blocking(move |conn| AnsiTransactionManager::begin_transaction_sql(conn, begin))

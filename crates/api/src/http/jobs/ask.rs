@@ -54,9 +54,7 @@ pub(crate) async fn submit(
     let jobs = Arc::clone(&desk.jobs);
     let marked = desk.apart(async move { jobs.submit(new).await }).await?;
     desk.news.publish(&marked.marks);
-    if desk.bell.is_for(&kind.name) {
-        desk.bell.ring();
-    }
+    desk.bell.ring_for(&kind.name);
     let (job, is_new) = match marked.answer {
         Submitted::New(job) => (job, true),
         Submitted::Same(job) => (job, false),
@@ -152,9 +150,7 @@ pub(crate) async fn cancel(
         .apart(async move { jobs.cancel(&scope, &datasource, &name).await })
         .await?;
     desk.news.publish(&marked.marks);
-    if desk.bell.is_for(&kind.name) {
-        desk.bell.ring();
-    }
+    desk.bell.ring_for(&kind.name);
     match marked.answer {
         Cancelled::Asked(job) => {
             let json = StatusJson::of(job).map_err(|error| Problem::of_store(&error))?;

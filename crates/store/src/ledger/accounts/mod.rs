@@ -13,7 +13,7 @@ use tasker_core::name::Client;
 use tasker_core::store::StoreError;
 use tasker_core::token::TokenKey;
 
-use super::door::Access::{Read, Write};
+use super::door::Access::{Look, Read, Write};
 use super::{Conn, Ledger, insert_audit, now};
 
 #[async_trait]
@@ -45,7 +45,7 @@ impl Accounts for Ledger {
     }
 
     async fn users(&self) -> Result<Vec<User>, StoreError> {
-        self.run("users", Read, (), |conn, ()| Box::pin(users::all(conn)))
+        self.run("users", Look, (), |conn, ()| Box::pin(users::all(conn)))
             .await
     }
 
@@ -53,7 +53,7 @@ impl Accounts for Ledger {
         &self,
         name: &Client,
     ) -> Result<Option<(User, Option<PasswordHash>)>, StoreError> {
-        self.run("user", Read, name.clone(), |conn, name| {
+        self.run("user", Look, name.clone(), |conn, name| {
             Box::pin(users::one(conn, name))
         })
         .await
@@ -82,7 +82,7 @@ impl Accounts for Ledger {
 
     async fn valid(&self, keys: Vec<TokenKey>) -> Result<Vec<Option<Valid>>, StoreError> {
         let (valid, used) = self
-            .run("valid", Read, keys, |conn, keys| {
+            .run("valid", Look, keys, |conn, keys| {
                 Box::pin(tokens::valid(conn, keys))
             })
             .await?;

@@ -17,7 +17,7 @@ use tasker_core::jobs::{
 use tasker_core::name::{Client, Identifier, TaskType};
 use tasker_core::store::StoreError;
 
-use super::door::Access::{Read, Write};
+use super::door::Access::{Look, Read, Write};
 use super::{Conn, Ledger, notices, now};
 
 #[async_trait]
@@ -36,7 +36,7 @@ impl Jobs for Ledger {
         job: &Identifier,
     ) -> Result<Option<(Job, Option<CallbackUrl>)>, StoreError> {
         let key = (scope.clone(), datasource.clone(), job.clone());
-        self.run("job", Read, key, |conn, key| Box::pin(page::job(conn, key)))
+        self.run("job", Look, key, |conn, key| Box::pin(page::job(conn, key)))
             .await
     }
 
