@@ -152,7 +152,9 @@ impl Bridge {
             }
         }
         // At once, so that they share a transaction.
-        let performing = orders.into_iter().map(|(job, task)| self.perform(job, task));
+        let performing = orders
+            .into_iter()
+            .map(|(job, task)| self.perform(job, task));
         let performed = join_all(performing).await;
         helped += performed.into_iter().filter(|is_stored| *is_stored).count();
         if !followers.is_empty() {

@@ -38,7 +38,10 @@ fn what_is_for_others_is_left_out() {
     assert_eq!((nobody.entries.len(), nobody.for_others), (0, 2));
     let bad = file.replacen("\"audience\":null", "\"audience\":[7]", 1);
     let bad = read(&bad).bad;
-    assert!(bad[0].errmsg.contains("audience") && bad[0].uid.is_some(), "{bad:?}");
+    assert!(
+        bad[0].errmsg.contains("audience") && bad[0].uid.is_some(),
+        "{bad:?}"
+    );
 }
 
 #[test]

@@ -140,6 +140,10 @@ fn unlisted_endpoints_perform_where_the_type_says_so_and_skip_elsewhere() {
         assert_eq!(listed.next().entries.len(), 1, "{task_type}");
         let seen = other.next();
         let expected = if is_for_all { (1, 0) } else { (0, 1) };
-        assert_eq!((seen.entries.len(), seen.for_others), expected, "{task_type}");
+        assert_eq!(
+            (seen.entries.len(), seen.for_others),
+            expected,
+            "{task_type}"
+        );
     }
 }

@@ -78,7 +78,12 @@ mod tests {
             let list = RawValue::from_string(text.to_owned()).unwrap();
             has(&list, &name).map_err(|e| e.to_string())
         };
-        for text in [r#"["b"]"#, r#"["a","b"]"#, r#" [ "b" , "a" ]"#, r#"["\u0062"]"#] {
+        for text in [
+            r#"["b"]"#,
+            r#"["a","b"]"#,
+            r#" [ "b" , "a" ]"#,
+            r#"["\u0062"]"#,
+        ] {
             assert_eq!(found(text), Ok(true), "{text}");
         }
         for text in ["[]", r#"["a","bb",""]"#, r#"["B"]"#] {

@@ -135,6 +135,7 @@ impl Storm {
             times_ms: Vec::new(),
             busy_times_ms: Vec::new(),
             unhelpful: 0,
+            refusals: std::collections::BTreeMap::new(),
             ledger: self.path,
             task_type: "once".to_owned(),
             prefix: "hasty-".to_owned(),
