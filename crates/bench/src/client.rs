@@ -107,17 +107,23 @@ impl Client {
     /// One exchange. After an error the next one gets a new connection.
     pub(crate) async fn call(&mut self, request: &[u8]) -> Result<(Head, &[u8]), BenchError> {
         let address = &self.target.address;
-        let unreachable = |source| BenchError::Unreachable {
+        let kept = match self.connection.take() {
+            Some(connection) => exchange(connection, request).await,
+            None => Err(io::ErrorKind::NotConnected.into()),
+        };
+        let answered = match kept {
+            // A server closes a connection that was idle for a while. Whatever is asked may be asked twice:
+            // a task has its identifier.
+            Err(error) if is_closed(&error) => match Connection::open(address).await {
+                Ok(connection) => exchange(connection, request).await,
+                Err(error) => Err(error),
+            },
+            kept => kept,
+        };
+        let (connection, head) = answered.map_err(|source| BenchError::Unreachable {
             address: address.clone(),
             source,
-        };
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => Connection::open(address).await.map_err(unreachable)?,
-        };
-        let called = timeout(CALL_WITHIN, connection.call(request)).await;
-        let head = called.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        let head = head.map_err(unreachable)?;
+        })?;
         Ok((head, self.connection.insert(connection).body()))
     }
 
@@ -167,6 +173,24 @@ impl Client {
         let shown: Shown = self.read(&path).await?;
         Ok(shown.task.status)
     }
+}
+
+/// Sends a request and reads its answer; gives the connection back for the next one.
+async fn exchange(mut connection: Connection, request: &[u8]) -> io::Result<(Connection, Head)> {
+    let called = timeout(CALL_WITHIN, connection.call(request)).await;
+    let head = called.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+    Ok((connection, head))
+}
+
+/// Whether there was no connection (any more).
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof,
+    };
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof
+    )
 }
 
 /// A refusal as an error.
@@ -267,6 +291,27 @@ mod tests {
             "{request}"
         );
         assert!(!format!("{target:?}").contains("tsk_x"));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_closed_meanwhile_is_replaced() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 256];
+                assert!(stream.read(&mut request).await.unwrap() > 0);
+                let answer = b"HTTP/1.1 200 x\r\ncontent-length: 1\r\n\r\na";
+                stream.write_all(answer).await.unwrap();
+            }
+        });
+        let mut client = Client::new(&target(&format!("http://{address}")).unwrap());
+        assert_eq!(client.get("/").await.unwrap(), b"a");
+        assert_eq!(client.get("/").await.unwrap(), b"a");
+        server.await.unwrap();
+        assert!(client.get("/").await.is_err());
     }
 
     #[test]

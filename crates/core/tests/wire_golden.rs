@@ -19,12 +19,12 @@ fn text(bytes: Vec<u8>) -> String {
 }
 
 fn endpoint(name: &str) -> EndpointName {
-    EndpointName::parse(name).unwrap()
+    EndpointName::parse(name).expect("a name")
 }
 
 /// As the first endpoint of the golden envelope reads it.
 fn read(message: &str) -> Envelope {
-    Envelope::parse(message.as_bytes(), &endpoint("console1")).unwrap()
+    Envelope::parse(message.as_bytes(), &endpoint("console1")).expect("an envelope")
 }
 
 #[test]
