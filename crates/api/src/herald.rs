@@ -50,6 +50,7 @@ impl Herald {
             }
             let message = Message {
                 to: Address::Events,
+                persistent: false,
                 id: Uuid::now_v7(),
                 body: Bytes::from(Event { jobs }.to_bytes()),
             };

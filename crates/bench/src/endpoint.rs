@@ -258,6 +258,7 @@ impl Endpoint {
     async fn say(&self, fleet: &Fleet, batch: &ReportBatch) {
         let message = Message {
             to: Address::Reports(self.task_type.clone(), self.name.clone()),
+            persistent: true,
             id: Uuid::now_v7(),
             body: Bytes::from(batch.encode()),
         };

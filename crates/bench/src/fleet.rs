@@ -194,6 +194,7 @@ async fn beat(endpoints: Vec<Arc<Endpoint>>) -> Result<(), BenchError> {
         }
         let message = Message {
             to: Address::Presence(endpoint.task_type.clone(), endpoint.name.clone()),
+            persistent: false,
             id: Uuid::now_v7(),
             body: endpoint.heartbeat().encode().into(),
         };

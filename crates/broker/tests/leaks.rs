@@ -75,6 +75,7 @@ async fn until(mut condition: impl FnMut() -> bool) {
 fn heartbeat() -> Message {
     Message {
         to: Address::Presence(task_type("worker"), endpoint("a")),
+        persistent: false,
         id: Uuid::now_v7(),
         body: Bytes::from_static(b"{}"),
     }

@@ -31,6 +31,7 @@ async fn with_inbox() -> Arc<LocalBroker> {
 fn message() -> Message {
     Message {
         to: Address::Everybody(task_type("worker")),
+        persistent: true,
         id: Uuid::now_v7(),
         body: Bytes::from_static(b"{}"),
     }

@@ -30,6 +30,7 @@ fn broker(server: &PrivateServer) -> Arc<AmqpBroker> {
 fn message() -> Message {
     Message {
         to: Address::Everybody(task_type("worker")),
+        persistent: true,
         id: Uuid::now_v7(),
         body: Bytes::from_static(b"{}"),
     }

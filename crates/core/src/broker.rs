@@ -53,6 +53,9 @@ pub const MAX_INBOXES_BYTES: usize = 64 << 10;
 pub struct Message {
     /// Where it goes.
     pub to: Address,
+    /// Whether the broker is to keep it on disk, so that its own crash does not lose it. Not needed for what
+    /// the ledger asks for again when a worker comes back, see `docs/adr/0018`.
+    pub persistent: bool,
     /// Its identity; the same one when it is published again.
     pub id: Uuid,
     /// JSON.

@@ -72,6 +72,7 @@ async fn publish(broker: &dyn Broker, at_once: usize, rounds: usize) -> Judged {
             let to = if is_routable { &somebody } else { &nobody };
             let message = Message {
                 to: Address::Inboxes(task_type.clone(), vec![to.clone()]),
+                persistent: false,
                 id: uuid::Uuid::new_v4(),
                 body: "{}".into(),
             };

@@ -21,6 +21,7 @@ pub(crate) async fn presence(shared: &Shared) {
         heartbeat.refused = shared.refusals.untold();
         let message = Message {
             to: Address::Presence(settings.task_type.clone(), settings.endpoint.clone()),
+            persistent: false,
             id: Uuid::now_v7(),
             body: Bytes::from(heartbeat.encode()),
         };

@@ -271,6 +271,7 @@ async fn publish(shared: &Shared, batch: &ReportBatch) -> Result<(), Delayed> {
     let settings = &shared.settings;
     let message = Message {
         to: Address::Reports(settings.task_type.clone(), settings.endpoint.clone()),
+        persistent: true,
         id: Uuid::now_v7(),
         body: Bytes::from(batch.encode()),
     };

@@ -164,7 +164,16 @@ async fn once_starts_only_when_the_broker_has_its_received_report() {
     let to = Address::Inboxes(task_type, vec![endpoint]);
     let broker = rig.broker.clone();
     let id = uuid::Uuid::now_v7();
-    let sending = tokio::spawn(async move { broker.publish(Message { to, id, body }).await });
+    let sending = tokio::spawn(async move {
+        broker
+            .publish(Message {
+                to,
+                persistent: false,
+                id,
+                body,
+            })
+            .await
+    });
     // Routed, not confirmed: the ledger has the report and the worker does not know.
     rig.reported(once.uid, Received).await;
     probe.started(idempotent.uid, 1, 1).await;
@@ -196,7 +205,16 @@ async fn a_later_attempt_does_not_start_on_the_confirm_of_the_one_before() {
     let to = Address::Inboxes(task_type, vec![endpoint]);
     let broker = rig.broker.clone();
     let id = uuid::Uuid::now_v7();
-    let sending = tokio::spawn(async move { broker.publish(Message { to, id, body }).await });
+    let sending = tokio::spawn(async move {
+        broker
+            .publish(Message {
+                to,
+                persistent: false,
+                id,
+                body,
+            })
+            .await
+    });
     until("attempt 2 is reported", || {
         rig.reports(once.uid).iter().any(|r| r.attempt == 2)
     })

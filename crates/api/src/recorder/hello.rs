@@ -72,6 +72,7 @@ impl Recorder {
         for welcome in welcomes(sign.boot, answer) {
             let message = Message {
                 to: Address::Inboxes(task_type.clone(), vec![endpoint.clone()]),
+                persistent: false,
                 id: Uuid::now_v7(),
                 body: welcome.encode().into(),
             };

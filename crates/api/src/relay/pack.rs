@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tasker_core::broker::{Address, MAX_INBOXES_BYTES, Message};
 use tasker_core::route::{Route, route};
-use tasker_core::task::Task;
+use tasker_core::task::{Audience, Task};
 use tasker_core::wire::{Cancel, CancelEntry, EntryRef, Envelope};
 use tasker_core::{EndpointName, TaskId, TaskType};
 use tokio::sync::oneshot;
@@ -40,6 +40,8 @@ pub(super) struct Item {
     pub(super) told: Option<oneshot::Sender<()>>,
     wire: Bytes,
     audience: Option<Vec<EndpointName>>,
+    /// Whether those who perform it are those of its list.
+    is_listed: bool,
     cancel: CancelEntry,
 }
 
@@ -71,6 +73,13 @@ impl Parcel {
         self.group.is_cancel
     }
 
+    /// Whether nobody would notice that the broker lost it: endpoints of which the ledger has no row yet
+    /// are not asked, and only a task with a list has rows for all who perform it. Cancels come again with
+    /// the welcome.
+    fn is_persistent(&self) -> bool {
+        !self.group.is_cancel && self.items.iter().any(|item| !item.is_listed)
+    }
+
     /// The messages: one, or several with the same body if the names are too many for one.
     pub(super) fn messages(&self) -> Vec<Message> {
         let body: Bytes = if self.group.is_cancel {
@@ -87,8 +96,10 @@ impl Parcel {
                 .map(|part| Address::Inboxes(task_type.clone(), part.to_vec()))
                 .collect(),
         };
+        let persistent = self.is_persistent();
         let message = |to| Message {
             to,
+            persistent,
             id: Uuid::now_v7(),
             body: body.clone(),
         };
@@ -139,6 +150,7 @@ fn sort(due: Due, known: usize) -> (Group, Item) {
         told: due.told,
         wire,
         audience,
+        is_listed: head.audience == Audience::Listed,
         cancel: CancelEntry {
             uid: head.uid,
             expires_at: head.expires_at,

@@ -85,6 +85,29 @@ fn lists_that_go_to_inboxes_share_a_message_if_they_are_equal() {
 }
 
 #[test]
+fn the_broker_keeps_what_nobody_would_ask_for_again() {
+    let is_persistent = |due: Due| {
+        let mut memory = Memory::default();
+        memory.push(due, 0);
+        let parcel = memory.next(&RelaySettings::default()).unwrap();
+        parcel.messages()[0].persistent
+    };
+    assert!(is_persistent(due(1, &[], false)));
+    let mut unlisted = due(2, &["a"], false);
+    unlisted.task.head.audience = Audience::Everybody;
+    assert!(is_persistent(unlisted));
+    assert!(!is_persistent(due(3, &["a"], false)));
+    assert!(!is_persistent(due(4, &[], true)));
+    // One such task is enough.
+    let mut memory = Memory::default();
+    memory.push(due(5, &["a"], false), 0);
+    memory.push(due(6, &[], false), 0);
+    let all = parcels(&mut memory, &RelaySettings::default());
+    assert_eq!(all[0].0, [5, 6]);
+    assert!(all[0].1.messages()[0].persistent);
+}
+
+#[test]
 fn what_comes_while_a_message_is_under_way_shares_the_next_one() {
     let settings = RelaySettings::default();
     let mut memory = Memory::default();

@@ -36,6 +36,7 @@ pub(super) fn pack(asks: Vec<Ask>) -> Vec<(Message, u64)> {
         let mut post = |body: Vec<u8>, asked: usize| {
             let message = Message {
                 to: Address::Inboxes(task_type.clone(), vec![endpoint.clone()]),
+                persistent: false,
                 id: Uuid::now_v7(),
                 body: body.into(),
             };

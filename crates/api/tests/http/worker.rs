@@ -84,6 +84,7 @@ impl<'a> Worker<'a> {
     pub(crate) fn post(&self, to: Address, body: Vec<u8>) {
         let message = Message {
             to,
+            persistent: true,
             id: Uuid::now_v7(),
             body: body.into(),
         };

@@ -51,6 +51,7 @@ impl Stage {
     async fn send(&self, body: Vec<u8>) {
         let message = Message {
             to: Address::Inboxes(task_type(), vec![name()]),
+            persistent: false,
             id: Uuid::now_v7(),
             body: body.into(),
         };
@@ -115,6 +116,7 @@ impl Stage {
         // The mark comes after everything that was not acknowledged.
         let mark = Message {
             to: Address::Everybody(task_type()),
+            persistent: false,
             id: Uuid::now_v7(),
             body: "mark".into(),
         };

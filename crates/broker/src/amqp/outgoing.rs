@@ -45,33 +45,33 @@ pub(super) fn outgoing(
     message: Message,
     frame_max: u32,
 ) -> Result<Vec<Outgoing>, BrokerError> {
-    let Message { to, id, body } = message;
+    let Message {
+        to,
+        persistent,
+        id,
+        body,
+    } = message;
     let properties = BasicProperties::default()
+        .with_delivery_mode(if persistent { PERSISTENT } else { TRANSIENT })
         .with_message_id(short(id.to_string())?)
         .with_content_type("application/json".into());
-    let single = |exchange: String, key: String, mode: u8| {
+    let single = |exchange: String, key: String| {
         Ok(vec![Outgoing {
             exchange: short(exchange)?,
             key: short(key)?,
-            properties: properties.clone().with_delivery_mode(mode),
+            properties: properties.clone(),
             body: body.clone(),
         }])
     };
     match to {
-        Address::Everybody(task_type) => {
-            single(names.task_exchange(&task_type), String::new(), PERSISTENT)
+        Address::Everybody(task_type) => single(names.task_exchange(&task_type), String::new()),
+        Address::Reports(task_type, endpoint) => {
+            single(names.reports(), names.key(&task_type, &endpoint))
         }
-        Address::Reports(task_type, endpoint) => single(
-            names.reports(),
-            names.key(&task_type, &endpoint),
-            PERSISTENT,
-        ),
-        Address::Presence(task_type, endpoint) => single(
-            names.presence(),
-            names.key(&task_type, &endpoint),
-            TRANSIENT,
-        ),
-        Address::Events => single(names.events(), String::new(), TRANSIENT),
+        Address::Presence(task_type, endpoint) => {
+            single(names.presence(), names.key(&task_type, &endpoint))
+        }
+        Address::Events => single(names.events(), String::new()),
         Address::Inboxes(task_type, endpoints) => {
             let room = (frame_max as usize).saturating_sub(RESERVED_BYTES);
             let exchange = short(names.inbox_exchange())?;
@@ -118,7 +118,7 @@ fn to_inboxes(
     let mut keys = keys.into_iter();
     let key = short(keys.next().unwrap_or_default())?;
     let others: Vec<_> = keys.map(|key| AMQPValue::LongString(key.into())).collect();
-    let mut properties = properties.with_delivery_mode(PERSISTENT);
+    let mut properties = properties;
     if !others.is_empty() {
         let mut headers = FieldTable::default();
         let others = AMQPValue::FieldArray(FieldArray::from(others));
@@ -146,6 +146,7 @@ mod tests {
     fn message(to: Address) -> Message {
         Message {
             to,
+            persistent: true,
             id: uuid::Uuid::from_u128(7),
             body: Bytes::from_static(b"{}"),
         }
@@ -181,17 +182,21 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_no_publish_and_heartbeats_are_transient() {
+    fn nobody_is_no_publish_and_somebody_is_told_which_way() {
         let worker = TaskType::parse("worker").unwrap();
         let names = Names::new("p");
         let to = Address::Inboxes(worker.clone(), Vec::new());
         assert!(outgoing(&names, message(to), 16_384).unwrap().is_empty());
         let console = names_of(1).remove(0);
-        let to = Address::Presence(worker.clone(), console.clone());
-        let all = outgoing(&names, message(to), 16_384).unwrap();
-        assert_eq!(*all[0].properties.delivery_mode(), Some(TRANSIENT));
-        let all = outgoing(&names, message(Address::Reports(worker, console)), 16_384).unwrap();
-        assert_eq!(*all[0].properties.delivery_mode(), Some(PERSISTENT));
-        assert_eq!(all[0].key.as_str(), "worker.endpoint-0");
+        let to = Address::Reports(worker, console);
+        for (persistent, mode) in [(true, PERSISTENT), (false, TRANSIENT)] {
+            let message = Message {
+                persistent,
+                ..message(to.clone())
+            };
+            let all = outgoing(&names, message, 16_384).unwrap();
+            assert_eq!(*all[0].properties.delivery_mode(), Some(mode));
+            assert_eq!(all[0].key.as_str(), "worker.endpoint-0");
+        }
     }
 }

@@ -183,6 +183,7 @@ mod tests {
         let to = Address::Everybody(TaskType::parse("worker").unwrap());
         let message = Message {
             to,
+            persistent: true,
             id: Uuid::from_u128(n as u128),
             body: Bytes::from_static(b"{}"),
         };

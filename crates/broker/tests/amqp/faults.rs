@@ -23,6 +23,7 @@ fn inbox() -> Queue {
 fn message(to: Address) -> Message {
     Message {
         to,
+        persistent: true,
         id: Uuid::now_v7(),
         body: Bytes::from_static(b"{}"),
     }
@@ -218,13 +219,16 @@ async fn a_full_queue_that_refuses_is_a_nack() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bcc_is_not_delivered_and_messages_are_marked_for_disk() {
+async fn bcc_is_not_delivered_and_what_is_to_be_kept_is_marked() {
     let rabbit = Rabbit::new();
     let broker = rabbit.broker();
     open(broker, &["a", "b", "c"]).await;
     broker.publish(to_inboxes(&["a", "b"])).await.unwrap();
-    let heartbeat = Address::Presence(task_type("worker"), endpoint("a"));
-    broker.publish(message(heartbeat)).await.unwrap();
+    let heartbeat = Message {
+        persistent: false,
+        ..message(Address::Presence(task_type("worker"), endpoint("a")))
+    };
+    broker.publish(heartbeat).await.unwrap();
     for (queue, mode) in [("worker.a", 2), ("worker.b", 2), ("presence", 1)] {
         let get = json!({"count": 1, "ackmode": "ack_requeue_false", "encoding": "auto"});
         let path = format!("queues/%2f/{}.{queue}/get", rabbit.prefix());

@@ -81,6 +81,7 @@ async fn hostile_properties_do_not_stop_a_consumer() {
         }
         let message = Message {
             to: honest,
+            persistent: true,
             id: Uuid::now_v7(),
             body: Bytes::from_static(b"{}"),
         };

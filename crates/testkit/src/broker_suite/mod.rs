@@ -91,6 +91,7 @@ async fn open(broker: &dyn Broker, names: &[&str]) {
 fn message(to: Address, body: &str) -> Message {
     Message {
         to,
+        persistent: true,
         id: Uuid::now_v7(),
         body: Bytes::copy_from_slice(body.as_bytes()),
     }

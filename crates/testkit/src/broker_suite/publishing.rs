@@ -39,6 +39,7 @@ pub async fn hundreds_of_publishes_are_confirmed_each_for_itself(broker: &dyn Br
             let name = if routable { "a" } else { "nobody" };
             let message = Message {
                 to: Address::Inboxes(worker(), vec![endpoint(name)]),
+                persistent: false,
                 id: Uuid::now_v7(),
                 body: Bytes::from(format!("{round}/{n}")),
             };
@@ -94,6 +95,7 @@ pub async fn the_message_id_and_the_bytes_arrive(broker: &dyn Broker) {
     body.resize(100_000, 0x80);
     let large = Message {
         to: to(&["a"]),
+        persistent: false,
         id,
         body: Bytes::from(body.clone()),
     };

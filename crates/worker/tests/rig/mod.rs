@@ -118,6 +118,7 @@ impl Rig {
         let to = Address::Inboxes(task_type, vec![endpoint]);
         let message = Message {
             to,
+            persistent: false,
             id: Uuid::now_v7(),
             body: Bytes::from(body),
         };
@@ -196,6 +197,7 @@ async fn answer(broker: &LocalBroker, ledger: &Ledger, message: &ReportBatch) {
         let _away = broker
             .publish(Message {
                 to,
+                persistent: false,
                 id: Uuid::now_v7(),
                 body,
             })
