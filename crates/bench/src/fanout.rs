@@ -1,12 +1,14 @@
 //! How many tasks a second come from the POST to recorded responses of all endpoints.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::bench::{Audience, Bench, count};
 use crate::error::BenchError;
 use crate::posting::{Until, post};
 use crate::spread::{per_second, rounded};
-use crate::walk::Goal;
+use crate::walk::{Goal, Walked};
 
 /// What is posted.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +19,8 @@ pub struct Plan {
     pub tasks: u64,
     /// How many tasks go before them, to be through before the clock starts.
     pub warm_up: u64,
+    /// Whether a task is posted only when the one before is through.
+    pub one_by_one: bool,
     /// Whether the tasks name them.
     pub audience: Audience,
     /// How many POSTs are under way at once.
@@ -34,8 +38,8 @@ pub struct Report {
     in_flight: usize,
     payload_bytes: usize,
     tasks: u64,
-    /// From the first POST until all responses were recorded. With a list, that is when the last task
-    /// was DONE.
+    /// From the first POST until all responses were recorded; one by one: the sum of that over the tasks.
+    /// With a list, that is when the last task was DONE.
     seconds: f64,
     tasks_per_second: f64,
     responses_per_second: f64,
@@ -75,10 +79,22 @@ pub async fn run(bench: &Bench<'_>, plan: &Plan) -> Result<Report, BenchError> {
         warm.await?;
         syncs_before = running.fleet.journal.syncs();
     }
-    let until = Until::Numbers(plan.warm_up..all);
-    let posted = post(&bench.target, order, plan.in_flight, until, bench.progress).await?;
-    let recorded = bench.finish(&mut running, &mut client, all, goal).await?;
-    let span = recorded.at.duration_since(posted.started);
+    let at_once = if plan.one_by_one { 1 } else { plan.tasks };
+    let (mut span, mut begun, mut recorded) = (Duration::ZERO, None, None);
+    let mut next = plan.warm_up;
+    while next < all && recorded.as_ref().is_none_or(Walked::is_fine) {
+        let until = Until::Numbers(next..next + at_once);
+        next += at_once;
+        let order = order.clone();
+        let posted = post(&bench.target, order, plan.in_flight, until, bench.progress).await?;
+        let walked = bench.finish(&mut running, &mut client, next, goal).await?;
+        span += walked.at.duration_since(posted.started);
+        begun.get_or_insert(posted.started);
+        recorded = Some(walked);
+    }
+    let (Some(begun), Some(recorded)) = (begun, recorded) else {
+        return Err(BenchError::Usage("no task is no measurement".to_owned()));
+    };
     let fsyncs = running.fleet.journal.syncs() - syncs_before;
     let done = match plan.audience {
         Audience::Open if recorded.void.is_none() => {
@@ -93,11 +109,11 @@ pub async fn run(bench: &Bench<'_>, plan: &Plan) -> Result<Report, BenchError> {
         audience: plan.audience.as_str(),
         in_flight: plan.in_flight,
         payload_bytes: plan.payload_bytes,
-        tasks: posted.tasks,
+        tasks: plan.tasks,
         seconds: rounded(span.as_secs_f64()),
-        tasks_per_second: per_second(posted.tasks, span),
-        responses_per_second: per_second(posted.tasks * u64::from(endpoints), span),
-        done_seconds: rounded(done.at.duration_since(posted.started).as_secs_f64()),
+        tasks_per_second: per_second(plan.tasks, span),
+        responses_per_second: per_second(plan.tasks * u64::from(endpoints), span),
+        done_seconds: rounded(done.at.duration_since(begun).as_secs_f64()),
         fsyncs,
         void: done.void,
     })

@@ -56,6 +56,13 @@ pub(crate) struct Walked {
     pub(crate) void: Option<String>,
 }
 
+impl Walked {
+    /// Whether the run counts, so far.
+    pub(crate) const fn is_fine(&self) -> bool {
+        self.void.is_none()
+    }
+}
+
 /// How one task stands.
 #[derive(Debug, PartialEq, Eq)]
 enum Standing {

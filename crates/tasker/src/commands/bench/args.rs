@@ -77,6 +77,9 @@ pub struct FanoutArgs {
     /// How many tasks go before them, to be through before the clock starts
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub warm_up: u64,
+    /// Post a task only when the one before is through: the time of a single task, not the rate of many
+    #[arg(long)]
+    pub one_by_one: bool,
     /// Each task names all endpoints (default)
     #[arg(long, conflicts_with = "open")]
     pub listed: bool,

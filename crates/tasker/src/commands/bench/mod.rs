@@ -162,6 +162,7 @@ async fn section(command: &BenchCommand, bench: &Bench<'_>) -> Result<Measured, 
                 endpoints,
                 tasks: args.tasks,
                 warm_up: args.warm_up,
+                one_by_one: args.one_by_one,
                 audience: match args.open {
                     true => Audience::Open,
                     false => Audience::Listed,
