@@ -20,9 +20,6 @@ use crate::failure::{Failure, raced};
 use crate::rows::{ResponseBody, ResponseRow, span};
 use crate::schema::tasks;
 
-/// How many rows one query names: SQLite bounds how deep an expression nests.
-const MAX_PAIRS: usize = 256;
-
 /// A row as the batch leaves it.
 struct Draft {
     /// `None`: it is made by this batch.
@@ -167,20 +164,17 @@ async fn load<'b>(
     };
     let wanted: BTreeSet<(TaskId, &str)> = batch.iter().filter_map(pair).collect();
     let wanted: Vec<_> = wanted.into_iter().collect();
-    let mut drafts = Drafts::new();
-    for part in wanted.chunks(MAX_PAIRS) {
-        let rows = load_responses(conn, part).await?;
-        drafts.extend(rows.into_iter().map(|row| {
-            let key = (row.body.task_id, row.body.endpoint.clone());
-            let draft = Draft {
-                id: Some(row.id),
-                body: row.body,
-                is_changed: false,
-            };
-            (key, draft)
-        }));
-    }
-    Ok(drafts)
+    let rows = load_responses(conn, &wanted).await?;
+    let draft = |row: ResponseRow| {
+        let key = (row.body.task_id, row.body.endpoint.clone());
+        let draft = Draft {
+            id: Some(row.id),
+            body: row.body,
+            is_changed: false,
+        };
+        (key, draft)
+    };
+    Ok(rows.into_iter().map(draft).collect())
 }
 
 async fn save(conn: &mut Conn, drafts: Drafts) -> Result<(), Failure> {

@@ -4,6 +4,7 @@ mod changes;
 mod connect;
 mod expression;
 
+use std::collections::BTreeSet;
 use std::sync::Once;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use diesel_async::{
 use tasker_core::id::TaskId;
 use tasker_tls::Ca;
 
+use crate::batch::MAX_KEPT;
 use crate::failure::Failure;
 use crate::options::{OpenError, StoreOptions};
 use crate::rows::{NewAuditRow, ResponseRow};
@@ -132,6 +134,9 @@ impl Pools {
     }
 }
 
+/// How many pairs one query names: each row is compared with each of them.
+const MAX_PAIRS: usize = 256;
+
 /// How long a statement waits for a lock at most, in seconds.
 const LOCK_WAIT_S: u64 = 5;
 
@@ -203,16 +208,36 @@ pub(crate) async fn now(conn: &mut Conn) -> Result<DateTime<Utc>, Failure> {
     Ok(crate::clock::read(now.and_utc()))
 }
 
-/// Rows of `responses` by task and endpoint.
+/// Rows of `responses` by task and endpoint, and perhaps some more of the same tasks.
+///
+/// Nearly always all endpoints of a batch report nearly all of its tasks. Then two lists find the rows;
+/// pair by pair the server would compare each row with every pair.
 pub(crate) async fn load_responses(
     conn: &mut Conn,
     pairs: &[(TaskId, &str)],
 ) -> Result<Vec<ResponseRow>, diesel::result::Error> {
-    responses::table
-        .filter(expression::Pairs(pairs))
-        .select(ResponseRow::as_select())
-        .load(conn)
-        .await
+    let mut rows = Vec::with_capacity(pairs.len());
+    for part in pairs.chunks(MAX_KEPT) {
+        let tasks: BTreeSet<TaskId> = part.iter().map(|(task, _)| *task).collect();
+        let endpoints: BTreeSet<&str> = part.iter().map(|(_, endpoint)| *endpoint).collect();
+        let of_these = responses::table.select(ResponseRow::as_select());
+        let found: Vec<ResponseRow> = if tasks.len() * endpoints.len() <= 2 * part.len() {
+            of_these
+                .filter(among!(responses.task_id, tasks))
+                .filter(among!(responses.endpoint, endpoints))
+                .load(conn)
+                .await?
+        } else {
+            let mut found = Vec::with_capacity(part.len());
+            for part in part.chunks(MAX_PAIRS) {
+                let pairs = of_these.filter(expression::Pairs(part));
+                found.extend(pairs.load::<ResponseRow>(conn).await?);
+            }
+            found
+        };
+        rows.extend(found);
+    }
+    Ok(rows)
 }
 
 pub(crate) async fn insert_audit(

@@ -27,6 +27,9 @@ use crate::rows::{
 };
 use crate::schema::{audit, notices, purged_tasks, responses, run_payloads, run_tasks, tasks};
 
+/// How many pairs one query names: SQLite bounds how deep an expression nests.
+const MAX_PAIRS: usize = 256;
+
 /// A connection.
 pub(crate) type Conn = SyncConnectionWrapper<SqliteConnection>;
 
@@ -175,16 +178,21 @@ pub(crate) async fn load_responses(
     conn: &mut Conn,
     pairs: &[(TaskId, &str)],
 ) -> Result<Vec<ResponseRow>, diesel::result::Error> {
-    let mut query = responses::table
-        .select(ResponseRow::as_select())
-        .into_boxed();
-    for (task, endpoint) in pairs {
-        let is_pair = responses::task_id
-            .eq(*task)
-            .and(responses::endpoint.eq(*endpoint));
-        query = query.or_filter(is_pair);
+    let mut rows = Vec::with_capacity(pairs.len());
+    for part in pairs.chunks(MAX_PAIRS) {
+        let mut query = responses::table
+            .select(ResponseRow::as_select())
+            .into_boxed();
+        for (task, endpoint) in part {
+            let is_pair = responses::task_id
+                .eq(*task)
+                .and(responses::endpoint.eq(*endpoint));
+            query = query.or_filter(is_pair);
+        }
+        let found: Vec<ResponseRow> = diesel_async::RunQueryDsl::load(query, conn).await?;
+        rows.extend(found);
     }
-    diesel_async::RunQueryDsl::load(query, conn).await
+    Ok(rows)
 }
 
 pub(crate) async fn insert_tasks(
