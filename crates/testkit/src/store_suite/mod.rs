@@ -95,6 +95,7 @@ macro_rules! store_suite {
             recording: a_response_goes_through_its_states,
             recording: reports_may_skip_states,
             recording: reports_of_one_batch_apply_in_order,
+            recording: a_batch_changes_the_rows_that_it_names,
             recording: what_is_known_changes_nothing,
             recording: outcomes_keep_their_outputs,
             recording: an_outcome_without_a_number_gets_one,

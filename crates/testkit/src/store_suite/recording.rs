@@ -122,6 +122,43 @@ pub async fn reports_of_one_batch_apply_in_order(ledger: &dyn Ledger) {
     assert_eq!(probe.standing(&one).await, (TaskStatus::Done, (2, 2, 2, 1)));
 }
 
+/// Every endpoint reports another one of the tasks that all of them have, then all but one of them the
+/// rest: those rows change, and no others.
+pub async fn a_batch_changes_the_rows_that_it_names(ledger: &dyn Ledger) {
+    let probe = Probe::open(ledger).await;
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let mut tasks = Vec::new();
+    for identifier in names {
+        tasks.push(probe.store_new(new_task(identifier, &names)).await);
+    }
+    let done = |(task, name): (usize, &usize)| {
+        let succeeded = report(tasks[task].head.uid, 1, 1, ResponseState::Succeeded);
+        from(names[*name], succeeded)
+    };
+    let diagonal = [0, 1, 2, 3, 4, 5];
+    let batch = diagonal.iter().enumerate().map(done).collect();
+    let recorded = probe.record(batch).await.expect("recorded");
+    assert_eq!(recorded.verdicts, [RecordVerdict::Applied; 6]);
+    for (number, task) in tasks.iter().enumerate() {
+        for (place, name) in names.iter().enumerate() {
+            let is_finished = probe.row(task, name).await.state.is_finished();
+            assert_eq!(is_finished, number == place, "{name} of {number}");
+        }
+    }
+    let others = |task: usize| diagonal[..5].iter().map(move |name| (task, name));
+    let rest = (0..6).flat_map(others).filter(|(task, name)| task != *name);
+    let recorded = probe
+        .record(rest.map(done).collect())
+        .await
+        .expect("recorded");
+    assert_eq!(recorded.verdicts.len(), 25);
+    for (number, task) in tasks.iter().enumerate() {
+        let is_done = number == 5;
+        let (status, _) = probe.standing(task).await;
+        assert_eq!(status == TaskStatus::Done, is_done, "{number}");
+    }
+}
+
 /// Redelivery is a look-up: the row stays, byte for byte.
 pub async fn what_is_known_changes_nothing(ledger: &dyn Ledger) {
     let probe = Probe::open(ledger).await;
