@@ -115,9 +115,11 @@ fn a_worker_performs_a_job_though_the_process_that_took_it_dies() {
         life.push(event.data["data"]["status"].as_str().unwrap().to_owned());
     }
     let (ways, retries) = (["submitted", "accepted"], ["retrying", "accepted"]);
-    let expected = [&ways[..], &retries, &retries, &["complete"]].concat();
+    let all = [&ways[..], &retries, &retries, &["complete"]].concat();
+    // A worker that cannot report at once reports the newest only: then an attempt went from pause to pause.
+    let fewer = [&ways[..], &retries, &["complete"]].concat();
     let runs = std::fs::read_to_string(system.dir().join("flaky.runs")).unwrap();
-    assert_eq!(life, expected, "{runs}");
+    assert!(life == all || life == fewer, "{life:?} {runs}");
     assert_eq!(runs.lines().count(), 3, "{runs}");
 }
 

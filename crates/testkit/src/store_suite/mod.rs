@@ -4,6 +4,7 @@
 //! [`store_suite!`](crate::store_suite!).
 
 pub mod asking;
+pub mod batching;
 pub mod cancelling;
 pub mod creating;
 pub mod deadlines;
@@ -94,8 +95,8 @@ macro_rules! store_suite {
             relaying: a_cancel_outlives_the_confirm_of_its_task,
             recording: a_response_goes_through_its_states,
             recording: reports_may_skip_states,
-            recording: reports_of_one_batch_apply_in_order,
-            recording: a_batch_changes_the_rows_that_it_names,
+            batching: reports_of_one_batch_apply_in_order,
+            batching: a_batch_changes_the_rows_that_it_names,
             recording: what_is_known_changes_nothing,
             recording: outcomes_keep_their_outputs,
             recording: an_outcome_without_a_number_gets_one,
@@ -222,6 +223,7 @@ mod tests {
         let called = include_str!("mod.rs");
         for (module, source) in [
             ("asking", include_str!("asking.rs")),
+            ("batching", include_str!("batching.rs")),
             ("cancelling", include_str!("cancelling.rs")),
             ("creating", include_str!("creating.rs")),
             ("deadlines", include_str!("deadlines.rs")),

@@ -64,6 +64,8 @@ async fn show(args: &DemoArgs, config: &Config, folder: &Folder) -> Result<Exit,
     std::thread::spawn(move || told.send(play.run()));
     let exit = tokio::select! {
         played = &mut outcome => match played {
+            // It was in the middle when it was stopped, and so was the API that it speaks to.
+            Ok(Err(_)) if stop.is_cancelled() => Ok(Exit::NOT_YET),
             Ok(played) => played,
             Err(_) => Err(Failure::Failed("the demonstration ended unexpectedly".to_owned())),
         },
