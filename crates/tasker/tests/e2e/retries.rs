@@ -1,5 +1,6 @@
 //! A task type that tries again by itself.
 
+use crate::sample::let_end;
 use crate::system::{System, rows};
 use serde_json::{Value, json};
 
@@ -16,6 +17,7 @@ fn attempts(system: &System) -> Vec<u64> {
 fn an_endpoint_that_fails_twice_succeeds_at_its_third_attempt() {
     let mut system = System::init();
     system.start_api();
+    (1..=3).for_each(|run| let_end(system.dir(), run));
     let _worker = system.start_worker("console1", "flaky");
     system.wait_online("console1", "flaky");
     let body = json!({"identifier": "third", "endpoints": ["console1"]});

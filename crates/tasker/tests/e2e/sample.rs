@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Handlers that answer at once (`worker`), when a file appears (`backup`), or at the third attempt
-/// (`flaky`, and `saving` of jobs), and say which run it was.
+/// Handlers that answer at once (`worker`), when a file appears (`backup`), or at the third attempt, each
+/// time when a file appears (`flaky`, and `saving` of jobs), and say which run it was.
 pub(crate) fn make_handlers(dir: &Path) {
     for (name, script) in [
         ("worker", WORKER),
@@ -35,12 +35,19 @@ echo '{"saved":true}' > "$TASKER_REPLY"
 
 const FLAKY: &str = r#"#!/bin/sh
 cat >> "$T_DIR/flaky.runs"
-if [ "$(wc -l < "$T_DIR/flaky.runs")" -lt 3 ]; then
+run=$(wc -l < "$T_DIR/flaky.runs")
+while [ ! -e "$T_DIR/flaky.go.$run" ]; do sleep 0.05; done
+if [ "$run" -lt 3 ]; then
   echo '{"errmsg":"no disk"}' > "$TASKER_REPLY"
   exit 7
 fi
 echo '{"saved":true}' > "$TASKER_REPLY"
 "#;
+
+/// Lets this run of a flaky handler come to its end.
+pub(crate) fn let_end(dir: &Path, run: usize) {
+    std::fs::write(dir.join(format!("flaky.go.{run}")), "").unwrap();
+}
 
 /// Spans short enough for a test; everything else as it is shipped.
 pub(crate) const CONFIG: &str = r"
