@@ -11,12 +11,11 @@ use async_trait::async_trait;
 use chrono::{TimeDelta, Utc};
 use rig::{Probe, Rig, Sent, had, until, welcome};
 use tasker_core::ResponseState::{Interrupted, Received, Rejected, Running, Succeeded};
-use tasker_core::broker::{Address, Broker, Message};
+use tasker_core::broker::Broker;
 use tasker_core::handler::{Handler, HandlerError, Job, Output};
 use tasker_core::task::RunPolicy;
 use tasker_core::wire::Envelope;
 use tasker_core::{BootId, errnr};
-use tasker_testkit::build;
 use tasker_worker::{Drained, JournalError, WorkerError, WorkerSettings};
 use tokio_util::sync::CancellationToken;
 
@@ -159,27 +158,13 @@ async fn once_starts_only_when_the_broker_has_its_received_report() {
     rig.reported(first.uid, Succeeded).await;
     rig.broker.hold_confirms(true);
     let (once, idempotent) = (Sent::once(), Sent::idempotent());
-    let (task_type, endpoint) = (build::task_type("worker"), build::endpoint("console1"));
-    let body = Envelope::encode(&[once.entry(), idempotent.entry()]).into();
-    let to = Address::Inboxes(task_type, vec![endpoint]);
-    let broker = rig.broker.clone();
-    let id = uuid::Uuid::now_v7();
-    let sending = tokio::spawn(async move {
-        broker
-            .publish(Message {
-                to,
-                persistent: false,
-                id,
-                body,
-            })
-            .await
-    });
+    let sending = tokio::spawn(rig.sending(Envelope::encode(&[once.entry(), idempotent.entry()])));
     // Routed, not confirmed: the ledger has the report and the worker does not know.
     rig.reported(once.uid, Received).await;
     probe.started(idempotent.uid, 1, 1).await;
     assert!(probe.starts(once.uid).is_empty());
     rig.broker.hold_confirms(false);
-    sending.await.unwrap().unwrap();
+    sending.await.unwrap();
     probe.started(once.uid, 1, 1).await;
     rig.reported(once.uid, Succeeded).await;
     worker.drain().await;
@@ -199,22 +184,8 @@ async fn a_later_attempt_does_not_start_on_the_confirm_of_the_one_before() {
         rig.reported(waits.uid, Received).await;
     }
     rig.broker.hold_confirms(true);
-    let (task_type, endpoint) = (build::task_type("worker"), build::endpoint("console1"));
     let again = once.attempt(2);
-    let body = Envelope::encode(&[again.entry(), last.entry()]).into();
-    let to = Address::Inboxes(task_type, vec![endpoint]);
-    let broker = rig.broker.clone();
-    let id = uuid::Uuid::now_v7();
-    let sending = tokio::spawn(async move {
-        broker
-            .publish(Message {
-                to,
-                persistent: false,
-                id,
-                body,
-            })
-            .await
-    });
+    let sending = tokio::spawn(rig.sending(Envelope::encode(&[again.entry(), last.entry()])));
     until("attempt 2 is reported", || {
         rig.reports(once.uid).iter().any(|r| r.attempt == 2)
     })
@@ -223,7 +194,7 @@ async fn a_later_attempt_does_not_start_on_the_confirm_of_the_one_before() {
     probe.started(last.uid, 1, 1).await;
     assert!(probe.starts(once.uid).is_empty());
     rig.broker.hold_confirms(false);
-    sending.await.unwrap().unwrap();
+    sending.await.unwrap();
     rig.reported(once.uid, Succeeded).await;
     assert_eq!(probe.starts(once.uid), [(2, 1)]);
     worker.drain().await;

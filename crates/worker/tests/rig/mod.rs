@@ -114,6 +114,11 @@ impl Rig {
 
     /// To the inbox of `console1`.
     pub async fn send(&self, body: Vec<u8>) {
+        self.sending(body).await;
+    }
+
+    /// The same, for somebody who does something else meanwhile.
+    pub fn sending(&self, body: Vec<u8>) -> impl Future<Output = ()> + 'static {
         let (task_type, endpoint) = (build::task_type("worker"), build::endpoint("console1"));
         let to = Address::Inboxes(task_type, vec![endpoint]);
         let message = Message {
@@ -122,7 +127,10 @@ impl Rig {
             id: Uuid::now_v7(),
             body: Bytes::from(body),
         };
-        self.broker.publish(message).await.unwrap();
+        let broker = self.broker.clone();
+        async move {
+            broker.publish(message).await.unwrap();
+        }
     }
 
     pub async fn send_task(&self, task: &Sent) {
