@@ -14,8 +14,8 @@ pub const QUEUES: [usize; 5] = [1, 2, 10, 100, 1000];
 /// To how many queues one message goes.
 pub const CROWDS: [usize; 2] = [1000, 10_000];
 
-/// How many messages do so, one after the other, once the queues are warm.
-const MESSAGES: u32 = 3;
+/// How many messages do so, one after the other, after as many that warm the queues. As many tasks, too.
+pub(crate) const CROWD_ROUNDS: u32 = 3;
 
 /// Measures the HTTP echo.
 pub async fn http(args: &Args, figures: &mut Figures) {
@@ -46,13 +46,13 @@ pub async fn rabbitmq(stage: &Stage, queues: usize, args: &Args, figures: &mut F
 pub async fn crowd(stage: &Stage, queues: usize, figures: &mut Figures) {
     let fanout = Fanout::open(&stage.broker.url(), queues).await;
     let mut took = Duration::ZERO;
-    for _ in 0..MESSAGES {
+    for _ in 0..CROWD_ROUNDS {
         fanout.one().await;
     }
-    for _ in 0..MESSAGES {
+    for _ in 0..CROWD_ROUNDS {
         took += fanout.one().await;
     }
-    let each = took.as_secs_f64() * 1e3 / f64::from(MESSAGES);
+    let each = took.as_secs_f64() * 1e3 / f64::from(CROWD_ROUNDS);
     figures.add(format!("rabbitmq.one_to_{queues}_ms"), each);
     fanout.close().await;
 }

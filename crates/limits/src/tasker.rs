@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use crate::args::Args;
 use crate::figures::Figures;
+use crate::limits::CROWD_ROUNDS;
 use crate::product::Product;
 use crate::stage::Stage;
 
 /// How long an open task waits for more endpoints, in seconds; others: as shipped.
 const OPEN_WAIT_S: u32 = 20;
 const WAIT_S: u32 = 60;
-/// As many as RabbitMQ's messages to so many queues.
-const CROWD_TASKS: u32 = 3;
 
 /// Durable POSTs with everything else running.
 ///
@@ -78,12 +77,12 @@ pub async fn crowd(stage: &Stage, endpoints: usize, figures: &mut Figures) {
     let name = format!("crowd.{endpoints}");
     let size = Size {
         endpoints,
-        tasks: CROWD_TASKS,
-        warm_up: CROWD_TASKS,
+        tasks: CROWD_ROUNDS,
+        warm_up: CROWD_ROUNDS,
     };
     run_fanout(stage, size, "listed", WAIT_S, &name, figures).await;
     if let Some(seconds) = figures.latest(&format!("{name}.seconds")) {
-        let seconds = seconds / f64::from(CROWD_TASKS);
+        let seconds = seconds / f64::from(CROWD_ROUNDS);
         figures.add(format!("{name}.ms"), seconds * 1e3);
         let each = seconds * 1e6 / endpoints as f64;
         figures.add(format!("{name}.us_each"), each);
