@@ -2,7 +2,7 @@
 //!
 //! A statement that is not kept costs two messages more, and for every placeholder a definition that
 //! nobody reads. So a list is lengthened to the next power of two by repeating its last value: a
-//! connection keeps one statement for each of eleven lengths, and never more.
+//! connection keeps one statement for each of eleven lengths, or of the pairs of them, and never more.
 
 use diesel::expression::{ValidGrouping, is_aggregate};
 use diesel::mysql::Mysql;
