@@ -58,6 +58,9 @@ pub struct Timing {
     pub offline_after: Duration,
     /// The silence after which contact with a run counts as lost.
     pub lost_after: Duration,
+    /// How long after a task was stored the endpoints of its list that were not heard of get rows, if nobody
+    /// looks at them before. Most answer sooner, and their first report makes the row. Zero: with the task.
+    pub rows_after: Duration,
 }
 
 impl Default for Timing {
@@ -67,6 +70,7 @@ impl Default for Timing {
             ask_every: Duration::from_secs(60),
             offline_after: Duration::from_secs(45),
             lost_after: Duration::from_secs(300),
+            rows_after: Duration::from_secs(5),
         }
     }
 }
@@ -74,7 +78,7 @@ impl Default for Timing {
 /// What became of one [`NewTask`].
 #[derive(Debug, Clone)]
 pub enum Created {
-    /// Stored, with its WAITING rows, and leased to the caller's relay.
+    /// Stored, and leased to the caller's relay.
     New(Task),
     /// The client asked for the same before; this is the stored task.
     Same(Task),
@@ -262,8 +266,9 @@ pub struct Endpoint {
 pub trait Store: Send + Sync + 'static {
     // For clients.
 
-    /// Stores a batch of tasks with their WAITING rows, leased to `owner`. One result a task, in
-    /// order; equal keys within the batch are judged like equal keys in the database.
+    /// Stores a batch of tasks, leased to `owner`. One result a task, in order; equal keys within the
+    /// batch are judged like equal keys in the database. From then on every listed endpoint has a WAITING
+    /// row for whoever looks; it is written when somebody does, or after [`Timing::rows_after`].
     async fn create(
         &self,
         batch: Vec<NewTask>,
@@ -331,8 +336,9 @@ pub trait Store: Send + Sync + 'static {
     /// Notes a worker's start. A journal that differs from the one before turns its RECEIVED and
     /// RUNNING rows into INTERRUPTED (`once`) or the next attempt (`idempotent`), and what was presumed
     /// lost stands; all its open rows become due to be asked, but for those whose next attempt is not
-    /// due yet. A hello of one of the last eight starts before the present one was overtaken: it is
-    /// answered and changes nothing.
+    /// due yet. Processes that did not hear the hello ask about rows that are not written yet when they
+    /// are. A hello of one of the last eight starts before the present one was overtaken: it is answered
+    /// and changes nothing.
     async fn hello(&self, sign: WorkerSign, fresh: bool) -> Result<HelloAnswer, StoreError>;
 
     /// Notes that workers are alive.

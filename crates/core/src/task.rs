@@ -217,6 +217,9 @@ pub struct TaskHead {
     pub counts: Counts,
     /// Where its completion is told.
     pub callback_url: Option<CallbackUrl>,
+    /// When the ledger writes down rows for endpoints of the list that were not heard of; `None`: all have
+    /// theirs.
+    pub rows_due_at: Option<DateTime<Utc>>,
 }
 
 /// A stored task.

@@ -18,9 +18,9 @@ use tasker_core::store::Source;
 use tasker_tls::Ca;
 use tokio::time::timeout;
 
-use crate::mysql;
 use crate::options::{Location, OpenError, Place};
 use crate::schema::tasks;
+use crate::{mysql, sqlite};
 
 const MYSQL: EmbeddedMigrations = embed_migrations!("../../migrations/mysql");
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
@@ -276,7 +276,8 @@ async fn is_file(path: &Path) -> bool {
 fn open_file(path: &Path) -> Result<SqliteConnection, Source> {
     let path = path.to_str().ok_or("the path is not UTF-8")?;
     let mut conn = SqliteConnection::establish(path)?;
-    conn.batch_execute(&crate::sqlite::settings(false))?;
+    conn.batch_execute(&sqlite::settings(false))?;
+    sqlite::keep_wal(&mut conn)?;
     Ok(conn)
 }
 

@@ -41,10 +41,9 @@ pub(crate) fn next_deadline(
     let is_alive = now < task.expires_at;
     let wait = (is_waiting && now < task.wait_until).then_some(task.wait_until);
     let end = (may_expire && (is_alive || !is_end_handled)).then_some(task.expires_at);
-    match (wait, end) {
-        (Some(wait), Some(end)) => Some(wait.min(end)),
-        (wait, end) => wait.or(end),
-    }
+    // All who are expected in a task that is DONE were heard of.
+    let rows = task.rows_due_at.filter(|_| task.status != TaskStatus::Done);
+    [rows, wait, end].into_iter().flatten().min()
 }
 
 /// When what a report tells happened: durations of endpoints are trusted, their clocks are not.

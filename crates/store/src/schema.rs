@@ -31,6 +31,7 @@ diesel::table! {
         publish_owner -> Nullable<Binary>,
         due_at -> Nullable<Timestamp>,
         callback_url -> Nullable<Text>,
+        rows_due_at -> Nullable<Timestamp>,
     }
 }
 
@@ -73,6 +74,7 @@ diesel::table! {
         old_boots -> Binary,
         first_seen_at -> Timestamp,
         last_seen_at -> Timestamp,
+        hello_at -> Nullable<Timestamp>,
     }
 }
 

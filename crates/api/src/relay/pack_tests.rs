@@ -14,6 +14,7 @@ fn due(id: TaskId, listed: &[&str], is_cancelled: bool) -> Due {
         .collect();
     let head = TaskHead {
         callback_url: None,
+        rows_due_at: None,
         id,
         uid: TaskUid::mint(),
         client: Client::local(),

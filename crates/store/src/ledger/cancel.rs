@@ -10,7 +10,7 @@ use tasker_core::state::TaskStatus;
 use tasker_core::store::Changed;
 
 use super::locked::lock_task;
-use super::{Conn, notices, now};
+use super::{Conn, notices, now, unheard};
 use crate::apply::next_deadline;
 use crate::failure::Failure;
 use crate::rows::{span, stored};
@@ -18,7 +18,7 @@ use crate::schema::{responses, tasks};
 
 pub(super) async fn cancel(
     conn: &mut Conn,
-    (task, owner, lease): &(TaskId, ProcessId, Duration),
+    (task, owner, lease, ask_every): &(TaskId, ProcessId, Duration, Duration),
 ) -> Result<Changed, Failure> {
     let now = now(conn).await?;
     let Some(mut task) = lock_task(conn, *task).await? else {
@@ -29,6 +29,7 @@ pub(super) async fn cancel(
         status if !status.may_become(TaskStatus::Cancelled) => return Ok(Changed::Illegal(task)),
         _ => {}
     }
+    unheard::write_down(conn, [&mut task], now, *ask_every).await?;
     task.status = TaskStatus::Cancelled;
     task.cancel_requested_at = Some(now);
     task.settled_at = Some(now);

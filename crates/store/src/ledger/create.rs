@@ -1,4 +1,4 @@
-//! Step 3 of the line, store: a batch of tasks with their WAITING rows, in one transaction.
+//! Step 3 of the line, store: a batch of tasks, in one transaction.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use tasker_core::store::{Created, StoreError};
 use tasker_core::task::{NewTask, Task};
 
 use super::door::Access;
-use super::{Conn, Ledger, insert_responses, insert_tasks, now};
+use super::{Conn, Ledger, insert_tasks, now, unheard};
 use crate::batch::MAX_LIST;
 use crate::failure::{Failure, raced};
-use crate::rows::{NewTaskRow, ResponseBody, StoredRow, span};
+use crate::rows::{NewTaskRow, StoredRow};
 use crate::schema::tasks;
 
 /// What the client's idempotency key consists of.
@@ -25,6 +25,7 @@ type Key = (Client, TaskType, Identifier);
 struct Terms {
     owner: ProcessId,
     lease: Duration,
+    rows_after: Duration,
     ask_every: Duration,
 }
 
@@ -49,6 +50,7 @@ impl Ledger {
         let terms = Terms {
             owner,
             lease: self.timing.lease,
+            rows_after: self.timing.rows_after,
             ask_every: self.timing.ask_every,
         };
         let batch = std::sync::Arc::new(batch);
@@ -170,7 +172,7 @@ async fn find_known(
     Ok(known)
 }
 
-/// Inserts these tasks of the batch, and their rows.
+/// Inserts these tasks of the batch.
 async fn store(
     conn: &mut Conn,
     batch: &[NewTask],
@@ -184,14 +186,13 @@ async fn store(
     let mut rows = Vec::with_capacity(fresh.len());
     let mut stored = Vec::with_capacity(fresh.len());
     for &i in fresh {
-        let (row, task) = NewTaskRow::new(&batch[i], now, terms.lease, terms.owner)?;
+        let (row, task) =
+            NewTaskRow::new(&batch[i], now, terms.lease, terms.rows_after, terms.owner)?;
         rows.push(row);
         stored.push(task);
     }
     insert_tasks(conn, rows).await.map_err(raced)?;
     let ids = find_ids(conn, &stored).await?;
-    let ask_at = now + span(terms.ask_every);
-    let mut waiting = Vec::new();
     for task in &mut stored {
         let Some(id) = ids.get(task.head.uid.0.as_bytes().as_slice()) else {
             return Err(Failure::Corrupt {
@@ -200,14 +201,10 @@ async fn store(
             });
         };
         task.head.id = *id;
-        for endpoint in task.endpoints.iter().flatten() {
-            waiting.push(ResponseBody::waiting(
-                &task.head, endpoint, true, now, ask_at,
-            ));
-        }
     }
-    if !waiting.is_empty() {
-        insert_responses(conn, waiting).await?;
+    if terms.rows_after.is_zero() {
+        let heads = stored.iter_mut().map(|task| &mut task.head);
+        unheard::write_down(conn, heads, now, terms.ask_every).await?;
     }
     Ok(stored)
 }

@@ -1,6 +1,7 @@
 //! Deadlines that have passed: the end of the wait, and the end of a task's life.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use diesel::dsl::count_star;
@@ -10,7 +11,7 @@ use tasker_core::id::TaskId;
 use tasker_core::state::ResponseState;
 
 use super::locked::{Settled, lock_tasks, settle_and_save};
-use super::{Conn, now};
+use super::{Conn, now, unheard};
 use crate::batch::at_most;
 use crate::failure::Failure;
 use crate::rows::stored;
@@ -22,13 +23,18 @@ const NOT_TAKEN: [i16; 2] = [
     ResponseState::Retrying.code(),
 ];
 
-pub(super) async fn settle_due(conn: &mut Conn, limit: &u32) -> Result<(Settled, bool), Failure> {
+pub(super) async fn settle_due(
+    conn: &mut Conn,
+    (limit, ask_every): &(u32, Duration),
+) -> Result<(Settled, bool), Failure> {
     let now = now(conn).await?;
     let limit = at_most(*limit);
     let mut due = due(conn, now, limit + 1).await?;
-    let is_more_due = due.len() > limit;
+    let mut is_more_due = due.len() > limit;
     due.truncate(limit);
     let mut tasks = lock_tasks(conn, due).await?;
+    is_more_due |= unheard::leave_what_is_too_much(&mut tasks);
+    unheard::write_down(conn, tasks.values_mut(), now, *ask_every).await?;
     let expired: Vec<TaskId> = tasks
         .values()
         .filter(|task| task.expires_at <= now)

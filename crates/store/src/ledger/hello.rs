@@ -87,6 +87,7 @@ async fn note_worker(
         let row = EndpointRow {
             journal: Some(journal),
             boot: Some(boot),
+            hello_at: Some(stored(now)),
             ..EndpointRow::unnamed(&sign.task_type, &sign.endpoint, stored(now))
         };
         diesel::insert_into(endpoints::table)
@@ -109,6 +110,7 @@ async fn note_worker(
         endpoints::boot.eq(boot),
         endpoints::old_boots.eq(old_boots),
         endpoints::last_seen_at.eq(stored(now)),
+        endpoints::hello_at.eq(stored(now)),
     ));
     kept!(update).execute(conn).await?;
     Ok(if is_new_journal {

@@ -115,6 +115,7 @@ async fn save_alike(conn: &mut Conn, change: TaskChange, ids: &[TaskId]) -> Resu
             is(change.due == Due::WaitUntil),
             tasks::wait_until.nullable(),
         )
+        .when(is(change.due == Due::RowsDueAt), tasks::rows_due_at)
         .when(
             is(change.due == Due::ExpiresAt),
             tasks::expires_at.nullable(),

@@ -26,6 +26,7 @@ mod record;
 mod relay;
 mod retry;
 mod runs;
+mod unheard;
 
 use std::sync::Arc;
 
@@ -48,6 +49,7 @@ pub(crate) struct Ledger {
     limits: door::Limits,
     clock: Clock,
     acquaintances: presence::Acquaintances,
+    returned: unheard::Returned,
     numbers: numbers::Numbers,
 }
 
@@ -59,6 +61,7 @@ impl Ledger {
             limits: door::Limits::new(options),
             clock: options.clock.clone(),
             acquaintances: presence::Acquaintances::default(),
+            returned: unheard::Returned::default(),
             numbers: numbers::Numbers::default(),
         }
     }

@@ -14,9 +14,49 @@ use tasker_core::task::{NewTask, Task, TaskHead, TaskResponse};
 
 use super::door::Access::{Look, Read, Write};
 use super::locked::Settled;
+use super::unheard::may_lack_rows;
 use super::{
     Ledger, asks, cancel, deadlines, hello, lost, presence, purge, read, record, relay, retry,
+    unheard,
 };
+
+impl Ledger {
+    /// Writes down the missing rows of a task.
+    async fn write_down(&self, task: TaskId) -> Result<(), StoreError> {
+        let input = (task, self.timing.ask_every);
+        self.run("write_down", Write, input, |conn, input| {
+            Box::pin(unheard::write_down_one(conn, input))
+        })
+        .await
+    }
+
+    /// Writes down the missing rows of all tasks of the types of which a worker came back. If this fails,
+    /// they are written at their deadline.
+    async fn write_down_of_returned(&self, limit: u32) -> Result<(), StoreError> {
+        let types = self.returned.take();
+        let mut is_more = !types.is_empty();
+        while is_more {
+            let input = (types.clone(), limit, self.timing);
+            is_more = self
+                .run("write_down_of", Write, input, |conn, input| {
+                    Box::pin(unheard::write_down_of(conn, input))
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// How a task stands by the rows that are there.
+    async fn look_at(
+        &self,
+        input: (TaskId, ResponseFilter, u32),
+    ) -> Result<Option<Standing>, StoreError> {
+        self.run("standing", Read, input, |conn, input| {
+            Box::pin(read::standing(conn, input))
+        })
+        .await
+    }
+}
 
 #[async_trait]
 impl Store for Ledger {
@@ -62,6 +102,9 @@ impl Store for Ledger {
         task: TaskId,
         filter: ResponseFilter,
     ) -> Result<Vec<TaskResponse>, StoreError> {
+        if self.head(task).await?.as_ref().is_some_and(may_lack_rows) {
+            self.write_down(task).await?;
+        }
         self.run("responses", Read, (task, filter), |conn, input| {
             Box::pin(read::responses(conn, input))
         })
@@ -74,14 +117,18 @@ impl Store for Ledger {
         page: ResponseFilter,
         missing: u32,
     ) -> Result<Option<Standing>, StoreError> {
-        self.run("standing", Read, (task, page, missing), |conn, input| {
-            Box::pin(read::standing(conn, input))
-        })
-        .await
+        let input = (task, page, missing);
+        let standing = self.look_at(input).await?;
+        let is_whole = |standing: &Standing| !may_lack_rows(&standing.head);
+        if standing.as_ref().is_none_or(is_whole) {
+            return Ok(standing);
+        }
+        self.write_down(task).await?;
+        self.look_at(input).await
     }
 
     async fn cancel(&self, task: TaskId, owner: ProcessId) -> Result<Changed, StoreError> {
-        let input = (task, owner, self.timing.lease);
+        let input = (task, owner, self.timing.lease, self.timing.ask_every);
         self.run("cancel", Write, input, |conn, input| {
             Box::pin(cancel::cancel(conn, input))
         })
@@ -89,7 +136,8 @@ impl Store for Ledger {
     }
 
     async fn retry(&self, task: TaskId, order: RetryOrder) -> Result<Changed, StoreError> {
-        self.run("retry", Write, (task, order), |conn, input| {
+        let input = (task, order, self.timing.ask_every);
+        self.run("retry", Write, input, |conn, input| {
             Box::pin(retry::retry(conn, input))
         })
         .await
@@ -137,10 +185,13 @@ impl Store for Ledger {
     }
 
     async fn hello(&self, sign: WorkerSign, fresh: bool) -> Result<HelloAnswer, StoreError> {
-        self.run("hello", Write, (sign, fresh), |conn, input| {
+        let task_type = sign.task_type.clone();
+        let answer = self.run("hello", Write, (sign, fresh), |conn, input| {
             Box::pin(hello::hello(conn, input))
-        })
-        .await
+        });
+        let answer = answer.await?;
+        self.returned.note(task_type);
+        Ok(answer)
     }
 
     async fn heartbeats(&self, signs: Vec<WorkerSign>) -> Result<(), StoreError> {
@@ -154,8 +205,9 @@ impl Store for Ledger {
     }
 
     async fn settle_due(&self, limit: u32) -> Result<(Settled, bool), StoreError> {
-        self.run("settle_due", Write, limit, |conn, limit| {
-            Box::pin(deadlines::settle_due(conn, limit))
+        let input = (limit, self.timing.ask_every);
+        self.run("settle_due", Write, input, |conn, input| {
+            Box::pin(deadlines::settle_due(conn, input))
         })
         .await
     }
@@ -169,6 +221,7 @@ impl Store for Ledger {
     }
 
     async fn take_asks(&self, limit: u32) -> Result<Vec<Ask>, StoreError> {
+        self.write_down_of_returned(limit).await?;
         let input = (limit, self.timing.offline_after, self.timing.ask_every);
         self.run("take_asks", Write, input, |conn, input| {
             Box::pin(asks::take_asks(conn, input))

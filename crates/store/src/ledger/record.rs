@@ -1,19 +1,20 @@
 //! Steps 8 and 9 of the line, report and settle: a batch of reports, fenced, in one transaction.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use tasker_core::id::{TaskId, TaskUid};
+use tasker_core::name::EndpointName;
 use tasker_core::state::ResponseState;
 use tasker_core::store::{Arrived, RecordVerdict, Recorded};
 use tasker_core::task::{Audience, TaskHead};
 
 use super::locked::{Settled, lock_tasks, settle_and_save};
 use super::presence::{Worker, greet};
-use super::{Conn, insert_responses, load_responses, now, save_responses};
+use super::{Conn, insert_responses, load_responses, now, save_responses, unheard};
 use crate::apply::{apply, happened_at, is_in_time};
 use crate::batch::MAX_LIST;
 use crate::failure::{Failure, raced};
@@ -50,6 +51,7 @@ pub(super) async fn record(
     let ids = find_tasks(conn, batch, known).await?;
     let mut tasks = lock_tasks(conn, ids.values().copied().collect()).await?;
     let mut drafts = load(conn, batch, &ids).await?;
+    let lists = lists(conn, batch, &tasks, &ids, &drafts).await?;
     let mut verdicts = Vec::with_capacity(batch.len());
     let mut touched = BTreeSet::new();
     let mut retries = 0;
@@ -61,7 +63,11 @@ pub(super) async fn record(
         let verdict = match task {
             None => RecordVerdict::UnknownTask,
             Some(task) => {
-                let (verdict, is_retried) = judge(task, arrived, &mut drafts, now, ask_at)?;
+                let is_listed = lists
+                    .get(&task.id)
+                    .is_some_and(|list| list.contains(&arrived.endpoint));
+                let terms = (is_listed, now, ask_at);
+                let (verdict, is_retried) = judge(task, arrived, &mut drafts, terms)?;
                 retries += u32::from(is_retried);
                 if verdict == RecordVerdict::Applied {
                     touched.insert(task.id);
@@ -82,14 +88,13 @@ pub(super) async fn record(
     })
 }
 
-/// Judges one report, and makes the row of an endpoint that nobody expected. Tells also whether another
-/// attempt follows.
+/// Judges one report, and makes the row of an endpoint that has none: of one that was not heard of yet
+/// (`is_listed`), or that nobody expected. Tells also whether another attempt follows.
 fn judge(
     task: &mut TaskHead,
     arrived: &Arrived,
     drafts: &mut Drafts,
-    now: DateTime<Utc>,
-    ask_at: DateTime<Utc>,
+    (is_listed, now, ask_at): (bool, DateTime<Utc>, DateTime<Utc>),
 ) -> Result<(RecordVerdict, bool), Failure> {
     let random = rand::random::<f64>();
     let is_retried = |verdict, row: &ResponseBody| {
@@ -104,17 +109,19 @@ fn judge(
         draft.is_changed |= verdict == RecordVerdict::Applied;
         return Ok((verdict, is_retried(verdict, &draft.body)));
     }
-    if task.audience == Audience::Listed {
+    if task.audience == Audience::Listed && !is_listed {
         return Ok((RecordVerdict::Stranger, false));
     }
     let is_open = task.audience == Audience::Subscribed;
-    let expected = is_open && is_in_time(task, happened_at(&arrived.report, task, now));
-    let mut body = ResponseBody::waiting(task, &arrived.endpoint, expected, now, ask_at);
+    let joins = is_open && is_in_time(task, happened_at(&arrived.report, task, now));
+    let since = if is_listed { task.created_at } else { now };
+    let expected = is_listed || joins;
+    let mut body = ResponseBody::waiting(task, &arrived.endpoint, expected, since, ask_at);
     let verdict = apply(task, &mut body, &arrived.report, now, ask_at, random)?;
     let is_retried = is_retried(verdict, &body);
     if verdict == RecordVerdict::Applied {
         body.late |= is_open && !expected;
-        task.counts.expected += u32::from(expected);
+        task.counts.expected += u32::from(joins);
         let draft = Draft {
             id: None,
             body,
@@ -150,6 +157,31 @@ async fn find_tasks(
         }
     }
     Ok(ids)
+}
+
+/// The lists of tasks of which the batch has reports without a row, as far as rows may be missing.
+async fn lists(
+    conn: &mut Conn,
+    batch: &[Arrived],
+    tasks: &BTreeMap<TaskId, TaskHead>,
+    ids: &HashMap<TaskUid, TaskId>,
+    drafts: &Drafts,
+) -> Result<HashMap<TaskId, HashSet<EndpointName>>, Failure> {
+    let lacks = |arrived: &Arrived| {
+        let task = tasks.get(ids.get(&arrived.report.uid)?)?;
+        let has_row = || drafts.contains_key(&(task.id, arrived.endpoint.as_str().to_owned()));
+        (task.rows_due_at.is_some() && !has_row()).then_some(task.id)
+    };
+    let lacking: BTreeSet<TaskId> = batch.iter().filter_map(lacks).collect();
+    let lacking: Vec<TaskId> = lacking.into_iter().collect();
+    if lacking.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let lists = unheard::lists(conn, &lacking).await?;
+    Ok(lists
+        .into_iter()
+        .map(|(id, list)| (id, list.into_iter().collect()))
+        .collect())
 }
 
 /// The rows that the batch may change.

@@ -1,5 +1,7 @@
 //! A client's retry: a new attempt for responses that are finished or were never given.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -10,7 +12,7 @@ use tasker_core::task::TaskHead;
 use tasker_core::wire::WireTask;
 
 use super::locked::{lock_task, save_tasks};
-use super::{Conn, now};
+use super::{Conn, now, unheard};
 use crate::batch::MAX_LIST;
 use crate::failure::Failure;
 use crate::rows::{TaskChange, int, seconds, stored};
@@ -25,7 +27,7 @@ struct Again {
 
 pub(super) async fn retry(
     conn: &mut Conn,
-    (task, order): &(TaskId, RetryOrder),
+    (task, order, ask_every): &(TaskId, RetryOrder, Duration),
 ) -> Result<Changed, Failure> {
     let now = now(conn).await?;
     let Some(mut task) = lock_task(conn, *task).await? else {
@@ -34,6 +36,7 @@ pub(super) async fn retry(
     if !matches!(task.status, TaskStatus::Done | TaskStatus::Incomplete) {
         return Ok(Changed::Illegal(task));
     }
+    unheard::write_down(conn, [&mut task], now, *ask_every).await?;
     let again = choose(conn, task.id, order).await?;
     if again.is_empty() {
         return Ok(Changed::Changed(task, 0));

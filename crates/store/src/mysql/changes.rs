@@ -48,7 +48,7 @@ macro_rules! row {
 
 row!(NewTaskRow, tasks: uid client task_type identifier body_hash status audience run_policy timeout_s
     max_attempts retry_backoff_s retry_backoff_max_s wire endpoints expected received finished failed
-    created_at wait_until expires_at publish_due_at publish_owner due_at callback_url);
+    created_at wait_until expires_at publish_due_at publish_owner due_at callback_url rows_due_at);
 
 row!(ResponseBody, responses: task_id task_type endpoint state attempt final_attempt run expected presumed
     late errnr errmsg payload progress_percent progress_note created_at received_at started_at finished_at

@@ -157,6 +157,7 @@ pub(crate) struct EndpointRow {
     pub old_boots: Vec<u8>,
     pub first_seen_at: NaiveDateTime,
     pub last_seen_at: NaiveDateTime,
+    pub hello_at: Option<NaiveDateTime>,
 }
 
 impl EndpointRow {
@@ -170,6 +171,7 @@ impl EndpointRow {
             old_boots: Vec::new(),
             first_seen_at: now,
             last_seen_at: now,
+            hello_at: None,
         }
     }
 

@@ -44,6 +44,7 @@ pub(crate) struct HeadRow {
     settled_at: Option<NaiveDateTime>,
     cancel_requested_at: Option<NaiveDateTime>,
     callback_url: Option<String>,
+    rows_due_at: Option<NaiveDateTime>,
 }
 
 impl HeadRow {
@@ -81,6 +82,7 @@ impl HeadRow {
                 failed: count(self.failed)?,
             },
             callback_url: callback_url.transpose().map_err(|_| bad("callback_url"))?,
+            rows_due_at: utc(self.rows_due_at),
         })
     }
 }
@@ -147,6 +149,7 @@ pub(crate) struct TaskChange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Due {
     Never,
+    RowsDueAt,
     WaitUntil,
     ExpiresAt,
 }
@@ -163,6 +166,7 @@ impl TaskChange {
             settled_at: None,
             due: match due_at {
                 None => Due::Never,
+                at if at == task.rows_due_at => Due::RowsDueAt,
                 Some(at) if at == task.wait_until => Due::WaitUntil,
                 Some(_) => Due::ExpiresAt,
             },
@@ -207,6 +211,7 @@ pub(crate) struct NewTaskRow {
     pub publish_owner: Vec<u8>,
     pub due_at: NaiveDateTime,
     pub callback_url: Option<String>,
+    pub rows_due_at: Option<NaiveDateTime>,
 }
 
 impl NewTaskRow {
@@ -220,6 +225,7 @@ impl NewTaskRow {
         task: &NewTask,
         now: DateTime<Utc>,
         lease: std::time::Duration,
+        rows_after: std::time::Duration,
         owner: ProcessId,
     ) -> Result<(Self, Task), Failure> {
         let refused = |e: &dyn std::fmt::Display| {
@@ -236,6 +242,8 @@ impl NewTaskRow {
             .map_err(|e| refused(&e))?;
         let listed = task.endpoints.as_ref().map_or(0, Vec::len);
         let expected = u32::try_from(listed).map_err(|e| refused(&e))?;
+        let rows_due_at = (listed > 0).then(|| now + span(rows_after));
+        let due_at = wait_until.min(expires_at);
         let row = Self {
             uid: task.uid.0.as_bytes().to_vec(),
             client: task.client.as_str().to_owned(),
@@ -260,11 +268,12 @@ impl NewTaskRow {
             expires_at: stored(expires_at),
             publish_due_at: stored(now + span(lease)),
             publish_owner: owner.0.as_bytes().to_vec(),
-            due_at: stored(wait_until.min(expires_at)),
+            due_at: stored(rows_due_at.map_or(due_at, |rows| rows.min(due_at))),
             callback_url: task
                 .callback_url
                 .as_ref()
                 .map(|url| url.as_str().to_owned()),
+            rows_due_at: rows_due_at.map(stored),
         };
         let task = Task {
             head: TaskHead {
@@ -289,6 +298,7 @@ impl NewTaskRow {
                     ..Counts::default()
                 },
                 callback_url: task.callback_url.clone(),
+                rows_due_at,
             },
             endpoints: task.endpoints.clone(),
             wire: Bytes::from(wire),

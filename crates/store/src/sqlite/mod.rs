@@ -5,10 +5,10 @@
 //! file and the process are on the same machine.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use diesel::connection::AnsiTransactionManager;
+use diesel::connection::{AnsiTransactionManager, SimpleConnection};
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, QueryDsl, SelectableHelper, SqliteConnection,
 };
@@ -87,7 +87,7 @@ pub(crate) mod ledger;
 
 /// How long a transaction waits for one of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// The most rows of one INSERT: 25 placeholders each, of 32,766.
+/// The most rows of one INSERT: 26 placeholders each, of 32,766.
 const MAX_ROWS: usize = 1_000;
 /// More readers than this never wait for each other on one host.
 const MAX_READERS: usize = 4;
@@ -142,12 +142,29 @@ fn pool(path: &str, size: usize, reads: bool, verbose: bool) -> Result<Pool<Conn
         .map_err(|e| OpenError::Refused(e.into()))
 }
 
-/// The settings of a connection. The journal mode is a property of the file, the rest of the
-/// connection.
+/// Sets the journal mode, which is a property of the file. SQLite does not wait for another process that
+/// does the same.
+pub(crate) fn keep_wal(conn: &mut SqliteConnection) -> Result<(), diesel::result::Error> {
+    let begun = Instant::now();
+    loop {
+        match conn.batch_execute("PRAGMA journal_mode = WAL") {
+            Err(error) if is_locked(&error) && begun.elapsed() < BUSY_TIMEOUT => {
+                std::thread::sleep(BUSY_TIMEOUT / 500);
+            }
+            done => return done,
+        }
+    }
+}
+
+fn is_locked(error: &diesel::result::Error) -> bool {
+    error.to_string() == "database is locked"
+}
+
+/// The settings of a connection.
 pub(crate) fn settings(reads: bool) -> String {
     format!(
-        "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-         PRAGMA foreign_keys = ON; PRAGMA query_only = {};",
+        "PRAGMA busy_timeout = {}; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+         PRAGMA query_only = {};",
         BUSY_TIMEOUT.as_millis(),
         i32::from(reads),
     )

@@ -351,6 +351,7 @@ impl Reader<'_> {
             ask_every: self.seconds("timing.ask_every_s", &keys.ask_every_s, 1..=DAY),
             offline_after: self.seconds("timing.offline_after_s", &keys.offline_after_s, 1..=DAY),
             lost_after: self.seconds("timing.lost_after_s", &keys.lost_after_s, 1..=MAX_SPAN),
+            rows_after: Timing::default().rows_after,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tasker_core::id::{JournalUid, TaskUid};
@@ -16,8 +17,8 @@ use super::laws::Laws;
 use super::operation::{ENDPOINTS, Operation, Wish, names};
 use super::picture::Picture;
 use crate::build::{endpoints, new_task};
-use crate::store_suite::Ledger;
 use crate::store_suite::probe::sign;
+use crate::store_suite::{LONG, Ledger};
 
 /// When the clock of every case starts, in microseconds: the fraction shows what cuts it off.
 const START_US: i64 = 1_900_000_000_123_456;
@@ -25,9 +26,27 @@ const START_US: i64 = 1_900_000_000_123_456;
 /// What a difference between store and model reads like.
 pub(super) type Difference = String;
 
+/// When a ledger writes rows of endpoints that were not heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// With their task.
+    Early,
+    /// When somebody looks at them. So that this makes a difference, the driver looks less often.
+    Late,
+}
+
+/// In how many steps the driver looks once at a ledger that writes rows late.
+const LOOK_EVERY: usize = 4;
+
 /// The time spans of a model's ledger.
-fn timing() -> Timing {
-    Timing::default()
+fn timing(rows: Rows) -> Timing {
+    Timing {
+        rows_after: match rows {
+            Rows::Early => Duration::ZERO,
+            Rows::Late => LONG,
+        },
+        ..Timing::default()
+    }
 }
 
 fn at(us: i64) -> DateTime<Utc> {
@@ -51,27 +70,51 @@ pub(super) struct Driver {
     pub(super) model: Picture,
     clock: Arc<AtomicI64>,
     pub(super) laws: Laws,
+    rows: Rows,
+    steps: usize,
 }
 
 impl Driver {
-    pub(super) async fn new(ledger: &dyn Ledger) -> Self {
+    pub(super) async fn new(ledger: &dyn Ledger, rows: Rows) -> Self {
         let clock = Arc::new(AtomicI64::new(START_US));
         let told = Arc::clone(&clock);
         let store = ledger
-            .open_told(timing(), Arc::new(move || at(told.load(Ordering::SeqCst))))
+            .open_told(
+                timing(rows),
+                Arc::new(move || at(told.load(Ordering::SeqCst))),
+            )
             .await;
         Self {
             store,
-            model: Picture::new(at(START_US), timing()),
+            model: Picture::new(at(START_US), timing(rows)),
             clock,
-            laws: Laws::default(),
+            laws: Laws::new(rows == Rows::Early),
+            rows,
+            steps: 0,
         }
     }
 
     /// One step, and everything compared after it.
     pub(super) async fn step(&mut self, operation: &Operation) -> Result<(), Difference> {
+        self.steps += 1;
+        if self.rows == Rows::Late {
+            // Whether a hello came after the task is told by the clock alone.
+            self.pass(1);
+        }
         self.apply(operation).await?;
+        match self.rows {
+            Rows::Late if !self.steps.is_multiple_of(LOOK_EVERY) => Ok(()),
+            _ => self.look().await,
+        }
+    }
+
+    /// Compares everything.
+    pub(super) async fn look(&mut self) -> Result<(), Difference> {
         self.laws.check(&*self.store, &self.model).await
+    }
+
+    fn pass(&mut self, us: i64) {
+        self.model.now = at(self.clock.fetch_add(us, Ordering::SeqCst) + us);
     }
 
     async fn apply(&mut self, operation: &Operation) -> Result<(), Difference> {
@@ -151,8 +194,7 @@ impl Driver {
             }
             Operation::Ask { limit } => self.ask(*limit).await,
             Operation::Pass(seconds) => {
-                let us = i64::from(*seconds) * 1_000_000;
-                self.model.now = at(self.clock.fetch_add(us, Ordering::SeqCst) + us);
+                self.pass(i64::from(*seconds) * 1_000_000);
                 let now = self.store.now().await.map_err(told)?;
                 same("now", &now, &self.model.now)
             }
@@ -215,6 +257,9 @@ impl Driver {
     }
 
     async fn ask(&mut self, limit: u32) -> Result<(), Difference> {
+        if self.rows == Rows::Late {
+            self.look().await?;
+        }
         let mut questions = Vec::new();
         loop {
             let asks = self.store.take_asks(limit).await.map_err(told)?;

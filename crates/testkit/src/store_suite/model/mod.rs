@@ -21,6 +21,7 @@ use std::future::Future;
 
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestError, TestRunner};
 
+pub use self::driver::Rows;
 use self::driver::{Difference, Driver};
 use self::operation::{Operation, operations};
 use super::Ledger;
@@ -32,6 +33,7 @@ use super::Ledger;
 /// With the shortest sequence found after which store and model differ.
 pub fn the_store_does_what_the_model_says<L, F>(
     make: impl Fn() -> F,
+    rows: Rows,
     cases: u32,
     seeds: &'static str,
 ) where
@@ -56,7 +58,7 @@ pub fn the_store_does_what_the_model_says<L, F>(
         .expect("a runtime");
     let ran = TestRunner::new(config).run(&operations(), |operations| {
         runtime
-            .block_on(case(&make, &operations))
+            .block_on(case(&make, rows, &operations))
             .map_err(TestCaseError::fail)
     });
     match ran {
@@ -68,13 +70,17 @@ pub fn the_store_does_what_the_model_says<L, F>(
     }
 }
 
-async fn case<L, F>(make: &impl Fn() -> F, operations: &[Operation]) -> Result<(), Difference>
+async fn case<L, F>(
+    make: &impl Fn() -> F,
+    rows: Rows,
+    operations: &[Operation],
+) -> Result<(), Difference>
 where
     L: Ledger + 'static,
     F: Future<Output = Box<L>>,
 {
     let ledger = make().await;
-    let mut driver = Driver::new(&*ledger).await;
+    let mut driver = Driver::new(&*ledger, rows).await;
     let mut outcome = Ok(());
     for (number, operation) in operations.iter().enumerate() {
         outcome = driver
@@ -84,6 +90,9 @@ where
         if outcome.is_err() {
             break;
         }
+    }
+    if outcome.is_ok() {
+        outcome = driver.look().await;
     }
     drop(driver);
     ledger.remove().await;
