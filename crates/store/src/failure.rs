@@ -86,11 +86,16 @@ fn nature(error: &Diesel) -> Nature {
     }
 }
 
+/// Whether the same again may succeed at once.
+pub(crate) fn is_transient(error: &Diesel) -> bool {
+    nature(error) == Nature::Transient
+}
+
 impl Failure {
     /// Whether the transaction as a whole may be tried again at once.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
-            Self::Database(error) => nature(error) == Nature::Transient,
+            Self::Database(error) => is_transient(error),
             Self::Raced => true,
             _ => false,
         }

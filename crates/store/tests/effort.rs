@@ -35,7 +35,8 @@ async fn counters(conn: &mut AsyncMysqlConnection) -> Effort {
         #[diesel(sql_type = diesel::sql_types::Text, column_name = "Value")]
         value: String,
     }
-    let names = "Variable_name IN ('Questions', 'Com_stmt_prepare', 'Handler_write') OR Variable_name LIKE 'Handler_read%'";
+    let names = "Variable_name IN ('Questions', 'Com_stmt_prepare', 'Handler_write') \
+                 OR Variable_name LIKE 'Handler_read%'";
     let shown: Vec<Status> = diesel::sql_query(format!("SHOW GLOBAL STATUS WHERE {names}"))
         .load(conn)
         .await

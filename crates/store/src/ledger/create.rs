@@ -1,13 +1,12 @@
 //! Step 3 of the line, store: a batch of tasks, in one transaction.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use tasker_core::id::{ProcessId, TaskId};
 use tasker_core::name::{Client, Identifier, TaskType};
-use tasker_core::store::{Created, StoreError};
+use tasker_core::store::{Created, StoreError, Timing};
 use tasker_core::task::{NewTask, Task};
 
 use super::door::Access;
@@ -24,9 +23,7 @@ type Key = (Client, TaskType, Identifier);
 #[derive(Debug, Clone, Copy)]
 struct Terms {
     owner: ProcessId,
-    lease: Duration,
-    rows_after: Duration,
-    ask_every: Duration,
+    timing: Timing,
 }
 
 fn key(task: &NewTask) -> Key {
@@ -49,9 +46,7 @@ impl Ledger {
         }
         let terms = Terms {
             owner,
-            lease: self.timing.lease,
-            rows_after: self.timing.rows_after,
-            ask_every: self.timing.ask_every,
+            timing: self.timing,
         };
         let batch = std::sync::Arc::new(batch);
         // Nearly always all are new, and the database says so when they are inserted.
@@ -186,8 +181,7 @@ async fn store(
     let mut rows = Vec::with_capacity(fresh.len());
     let mut stored = Vec::with_capacity(fresh.len());
     for &i in fresh {
-        let (row, task) =
-            NewTaskRow::new(&batch[i], now, terms.lease, terms.rows_after, terms.owner)?;
+        let (row, task) = NewTaskRow::new(&batch[i], now, &terms.timing, terms.owner)?;
         rows.push(row);
         stored.push(task);
     }
@@ -202,9 +196,9 @@ async fn store(
         };
         task.head.id = *id;
     }
-    if terms.rows_after.is_zero() {
+    if terms.timing.rows_after.is_zero() {
         let heads = stored.iter_mut().map(|task| &mut task.head);
-        unheard::write_down(conn, heads, now, terms.ask_every).await?;
+        unheard::write_down(conn, heads, now, terms.timing.ask_every).await?;
     }
     Ok(stored)
 }

@@ -170,7 +170,7 @@ async fn lists(
     let lacks = |arrived: &Arrived| {
         let task = tasks.get(ids.get(&arrived.report.uid)?)?;
         let has_row = || drafts.contains_key(&(task.id, arrived.endpoint.as_str().to_owned()));
-        (task.rows_due_at.is_some() && !has_row()).then_some(task.id)
+        (unheard::may_lack_rows(task) && !has_row()).then_some(task.id)
     };
     let lacking: BTreeSet<TaskId> = batch.iter().filter_map(lacks).collect();
     let lacking: Vec<TaskId> = lacking.into_iter().collect();

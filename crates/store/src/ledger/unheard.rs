@@ -22,7 +22,7 @@ use super::locked::{lock_task, lock_tasks};
 use super::{Conn, insert_responses, now};
 use crate::batch::{MAX_LIST, at_most};
 use crate::failure::Failure;
-use crate::rows::{ResponseBody, span, stored};
+use crate::rows::{ResponseBody, list, span, stored};
 use crate::schema::{endpoints, responses, tasks};
 
 /// The lists of tasks, in their clients' order.
@@ -132,11 +132,10 @@ pub(super) async fn write_down<'t>(
     let mut rows = Vec::new();
     for task in &mut lacking {
         task.rows_due_at = None;
-        let of_type = task.task_type.as_str();
+        let said = hellos.get(task.task_type.as_str());
         for name in missing.get(&task.id).into_iter().flatten() {
             // A hello lets its endpoint be asked about every row at once: also about those that it had not.
-            let hello = hellos.get(&(of_type.to_owned(), name.as_str().to_owned()));
-            let ask_at = match hello {
+            let ask_at = match said.and_then(|said| said.get(name.as_str())) {
                 Some(at) if *at > stored(task.created_at) => now,
                 _ => task.created_at + span(ask_every),
             };
@@ -166,12 +165,8 @@ pub(super) async fn lists(conn: &mut Conn, ids: &[TaskId]) -> Result<Lists, Fail
             .load(conn)
             .await?;
         for (id, json) in found {
-            let list = serde_json::from_slice(json.as_deref().unwrap_or(b"[]"));
-            let list = list.map_err(|e| Failure::Corrupt {
-                table: "tasks",
-                what: format!("id {id}: endpoints: {e}"),
-            })?;
-            lists.insert(id, list);
+            let list = list(id, json.as_deref())?;
+            lists.insert(id, list.unwrap_or_default());
         }
     }
     Ok(lists)
@@ -196,12 +191,12 @@ async fn heard_of(
     Ok(heard)
 }
 
-/// When these endpoints said hello last, by type and name.
+/// When these endpoints said hello last, by type and then by name.
 async fn hellos(
     conn: &mut Conn,
     tasks: &[&mut TaskHead],
     missing: &Lists,
-) -> Result<HashMap<(String, String), NaiveDateTime>, Failure> {
+) -> Result<HashMap<String, HashMap<String, NaiveDateTime>>, Failure> {
     let mut wanted: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for task in tasks {
         let names = missing.get(&task.id).into_iter().flatten();
@@ -210,6 +205,7 @@ async fn hellos(
     }
     let mut hellos = HashMap::new();
     for (task_type, names) in wanted {
+        let mut said = HashMap::with_capacity(names.len());
         let names: Vec<&str> = names.into_iter().collect();
         for part in names.chunks(MAX_LIST) {
             let found: Vec<(String, Option<NaiveDateTime>)> = endpoints::table
@@ -218,11 +214,9 @@ async fn hellos(
                 .select((endpoints::name, endpoints::hello_at))
                 .load(conn)
                 .await?;
-            let said = |(name, at): (String, Option<NaiveDateTime>)| {
-                Some(((task_type.to_owned(), name), at?))
-            };
-            hellos.extend(found.into_iter().filter_map(said));
+            said.extend(found.into_iter().filter_map(|(name, at)| Some((name, at?))));
         }
+        hellos.insert(task_type.to_owned(), said);
     }
     Ok(hellos)
 }

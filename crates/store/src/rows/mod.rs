@@ -12,7 +12,7 @@ pub(crate) use job::{ChangeRow, JobRow, RequestRow, SourceRow};
 pub(crate) use notice::{ErrandRow, NewNoticeRow, NoticeRow};
 pub(crate) use response::{EndpointRow, ResponseBody, ResponseRow};
 pub(crate) use run::{NewRunRow, RunPayloadRow, RunRow, RunTaskRow, codes, payloads};
-pub(crate) use task::{Due, HeadRow, NewTaskRow, StoredRow, TaskChange};
+pub(crate) use task::{Due, HeadRow, NewTaskRow, StoredRow, TaskChange, list};
 
 use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
 use uuid::Uuid;

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::prelude::*;
 use tasker_core::callback::CallbackUrl;
-use tasker_core::id::{ProcessId, TaskUid};
+use tasker_core::id::{ProcessId, TaskId, TaskUid};
 use tasker_core::name::{Client, EndpointName, Identifier, TaskType};
 use tasker_core::retry::RetryPolicy;
 use tasker_core::state::TaskStatus;
+use tasker_core::store::Timing;
 use tasker_core::task::{Audience, Counts, NewTask, RunPolicy, Task, TaskHead};
 use tasker_core::wire::WireTask;
 
@@ -102,6 +103,12 @@ const fn run_policy_code(policy: RunPolicy) -> i16 {
     }
 }
 
+/// The endpoints that a task lists.
+pub(crate) fn list(id: TaskId, json: Option<&[u8]>) -> Result<Option<Vec<EndpointName>>, Failure> {
+    let list = json.map(serde_json::from_slice).transpose();
+    list.map_err(|e| corrupt(TABLE, id, e))
+}
+
 /// A whole task.
 #[derive(Debug, Queryable, Selectable)]
 #[diesel(table_name = tasks)]
@@ -117,14 +124,9 @@ impl StoredRow {
     /// The task, and the hash of the request that made it.
     pub(crate) fn decode(self) -> Result<(Task, Vec<u8>), Failure> {
         let id = self.head.id;
-        let endpoints = self
-            .endpoints
-            .map(|json| serde_json::from_slice::<Vec<EndpointName>>(&json))
-            .transpose()
-            .map_err(|e| corrupt(TABLE, id, e))?;
         let task = Task {
             head: self.head.decode()?,
-            endpoints,
+            endpoints: list(id, self.endpoints.as_deref())?,
             wire: Bytes::from(self.wire),
         };
         Ok((task, self.body_hash))
@@ -224,8 +226,7 @@ impl NewTaskRow {
     pub(crate) fn new(
         task: &NewTask,
         now: DateTime<Utc>,
-        lease: std::time::Duration,
-        rows_after: std::time::Duration,
+        timing: &Timing,
         owner: ProcessId,
     ) -> Result<(Self, Task), Failure> {
         let refused = |e: &dyn std::fmt::Display| {
@@ -242,7 +243,7 @@ impl NewTaskRow {
             .map_err(|e| refused(&e))?;
         let listed = task.endpoints.as_ref().map_or(0, Vec::len);
         let expected = u32::try_from(listed).map_err(|e| refused(&e))?;
-        let rows_due_at = (listed > 0).then(|| now + span(rows_after));
+        let rows_due_at = (listed > 0).then(|| now + span(timing.rows_after));
         let due_at = wait_until.min(expires_at);
         let row = Self {
             uid: task.uid.0.as_bytes().to_vec(),
@@ -266,7 +267,7 @@ impl NewTaskRow {
             created_at: stored(now),
             wait_until: stored(wait_until),
             expires_at: stored(expires_at),
-            publish_due_at: stored(now + span(lease)),
+            publish_due_at: stored(now + span(timing.lease)),
             publish_owner: owner.0.as_bytes().to_vec(),
             due_at: stored(rows_due_at.map_or(due_at, |rows| rows.min(due_at))),
             callback_url: task

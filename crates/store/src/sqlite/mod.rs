@@ -20,7 +20,7 @@ use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 use tasker_core::id::TaskId;
 
 use crate::batch::parts;
-use crate::failure::Failure;
+use crate::failure::{Failure, is_transient};
 use crate::options::{OpenError, StoreOptions};
 use crate::rows::{
     NewAuditRow, NewNoticeRow, NewTaskRow, ResponseBody, ResponseRow, RunPayloadRow, RunTaskRow,
@@ -148,16 +148,12 @@ pub(crate) fn keep_wal(conn: &mut SqliteConnection) -> Result<(), diesel::result
     let begun = Instant::now();
     loop {
         match conn.batch_execute("PRAGMA journal_mode = WAL") {
-            Err(error) if is_locked(&error) && begun.elapsed() < BUSY_TIMEOUT => {
+            Err(error) if is_transient(&error) && begun.elapsed() < BUSY_TIMEOUT => {
                 std::thread::sleep(BUSY_TIMEOUT / 500);
             }
             done => return done,
         }
     }
-}
-
-fn is_locked(error: &diesel::result::Error) -> bool {
-    error.to_string() == "database is locked"
 }
 
 /// The settings of a connection.
